@@ -1,0 +1,1 @@
+"""Kong's Admin API resources, derived from the entity schemas over a store interface."""

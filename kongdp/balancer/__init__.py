@@ -1,0 +1,1 @@
+"""Choosing a target; time and randomness are arguments. Pure."""

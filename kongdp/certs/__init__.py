@@ -1,0 +1,1 @@
+"""Keys, certificates, TLS contexts, and when and how to renew."""

@@ -1,0 +1,1 @@
+"""The control plane: store, Admin API, catalogue, hub, certificate authority, activity, console."""

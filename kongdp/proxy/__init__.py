@@ -1,0 +1,1 @@
+"""The exchange: the only room that sees client and upstream at once."""

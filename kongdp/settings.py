@@ -1,0 +1,1 @@
+"""Node settings (placeholder, replaced in this change set)."""

@@ -1,0 +1,1 @@
+"""Connections to targets: names to addresses, dialling, pooling."""

@@ -1,0 +1,27 @@
+"""Builds the optional native kernel of the head passes; every other fact about the package stands in pyproject.toml.
+
+Without a compiler or Cython the package installs all the same and the plain-Python twin serves (`kongdp version` says which).
+"""
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+KERNEL = Path("kongdp/http1/_head.pyx")
+
+
+def extensions():
+    if not KERNEL.exists():
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    # optional: a failed compilation leaves the extension out and does not fail the installation
+    return cythonize(
+        [Extension("kongdp.http1._head", [str(KERNEL)], optional=True, extra_compile_args=["-O3"])],
+        compiler_directives={"language_level": "3"},
+    )
+
+
+setup(ext_modules=extensions())
