@@ -1,1 +1,1 @@
-"""The control plane's database: tables, migrations, and the only code that speaks SQL."""
+"""The control plane's database: tables, engine, rows per runtime group, migrations."""

@@ -1,0 +1,174 @@
+"""The one door for every change of a group's configuration: one transaction, one immutable revision, one notice.
+
+`Changes.transaction` opens a database transaction, hands out a writer of entities (and the connection, for objects
+that change with them), and on leaving appends a revision: who, when, and every changed row before and after. Only
+then, after the commit, listeners are told "this group is at revision N"; they read what changed themselves, so that
+notices may be late, doubled or lost.
+House rule: no code writes the entities tables in any other way. Cold; called off the event loop.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from kongdp.adminapi.store import Reader, Writer
+from kongdp.controlplane.store import tables
+from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.repository import EntityChange, GroupReader, GroupWriter
+from kongdp.errors import KongdpError, Source
+
+# Called with (group id, revision number) in the committing thread.
+Listener = Callable[[str, int], None]
+# Called with (connection, group id, changes) inside the transaction, for rows that must change together with entities.
+Follower = Callable[[sa.Connection, str, Sequence[EntityChange]], None]
+
+
+class UnknownGroupError(KongdpError):
+    """There is no runtime group with this id."""
+
+    source = Source.CLIENT
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open transaction: entities of one group, and the connection for what must change together with them."""
+
+    connection: sa.Connection
+    entities: GroupWriter
+
+
+class Changes:
+    """Opens transactions and tells listeners about those that changed something."""
+
+    def __init__(
+        self, database: Database, *, followers: Sequence[Follower] = (), clock: Callable[[], float] = time.time
+    ):
+        self.database = database
+        self._followers = tuple(followers)
+        self._listeners: list[Listener] = []
+        self._clock = clock
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have `listener` called after each commit that changed a group, in whatever thread committed."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def transaction(self, group_id: str, *, actor: str, summary: str) -> Iterator[Transaction]:
+        """One transaction on a group: all or nothing. Raises UnknownGroupError when there is no such group."""
+        number: int | None = None
+        with self.database.write() as connection:
+            # Writers of one group wait for each other here (PostgreSQL; SQLite has one writer anyway), so that what the
+            # Admin API checks (uniqueness, references) still holds when it commits, and revisions commit in order.
+            group = tables.groups
+            locked = sa.select(group.c.id).where(group.c.id == group_id).with_for_update()
+            if connection.scalar(locked) is None:
+                raise UnknownGroupError(f"there is no runtime group {group_id}")
+            writer = GroupWriter(connection, group_id)
+            yield Transaction(connection, writer)
+            changes = writer.changes
+            if changes:
+                number = self._append(connection, group_id, actor, summary, changes)
+                for follower in self._followers:
+                    follower(connection, group_id, changes)
+        if number is not None:
+            for listener in self._listeners:
+                listener(group_id, number)
+
+    def store(self, group_id: str) -> "GroupStore":
+        """The Admin API's view of one group."""
+        return GroupStore(self, group_id)
+
+    def _append(
+        self, connection: sa.Connection, group_id: str, actor: str, summary: str, changes: Sequence[EntityChange]
+    ) -> int:
+        revision = {"group_id": group_id, "at": self._clock(), "actor": actor, "summary": summary}
+        result = connection.execute(sa.insert(tables.revisions).values(revision))
+        number = int(result.inserted_primary_key[0])  # type: ignore[index]  # an insert of one row always has one
+        connection.execute(
+            sa.insert(tables.revision_changes),
+            [
+                {
+                    "number": number,
+                    "position": position,
+                    "collection": change.collection,
+                    "entity_id": change.id,
+                    "before": change.before,
+                    "after": change.after,
+                }
+                for position, change in enumerate(changes)
+            ],
+        )
+        return number
+
+
+class GroupStore:
+    """adminapi.store.Store over one group."""
+
+    def __init__(self, changes: Changes, group_id: str) -> None:
+        self._changes = changes
+        self.group_id = group_id
+
+    @property
+    def writable(self) -> bool:
+        """Always: a control plane has a database."""
+        return True
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """A view for one request."""
+        with self._changes.database.read() as connection:
+            yield GroupReader(connection, self.group_id)
+
+    @contextmanager
+    def write(self, *, actor: str, summary: str) -> Iterator[Writer]:
+        """One transaction."""
+        with self._changes.transaction(self.group_id, actor=actor, summary=summary) as transaction:
+            yield transaction.entities
+
+
+class JoinedStore:
+    """The same inside a transaction that is already open: several Admin API calls that happen together or not at all.
+
+    Whoever opened the transaction decides: an answer that is an error must make it raise.
+    """
+
+    writable = True
+
+    def __init__(self, writer: GroupWriter) -> None:
+        self._writer = writer
+
+    def read(self) -> AbstractContextManager[Reader]:
+        """A view that sees what the transaction wrote."""
+        return _given(self._writer)
+
+    def write(self, *, actor: str, summary: str) -> AbstractContextManager[Writer]:
+        """The open transaction; actor and summary are those it was opened with."""
+        return _given(self._writer)
+
+
+@contextmanager
+def _given(writer: GroupWriter) -> Iterator[GroupWriter]:
+    yield writer
+
+
+def latest_revision(connection: sa.Connection, group_id: str) -> int:
+    """The number of the group's newest revision; 0 when it was never changed."""
+    revision = tables.revisions
+    newest = sa.select(sa.func.max(revision.c.number)).where(revision.c.group_id == group_id)
+    number: int | None = connection.scalar(newest)
+    return number or 0
+
+
+def changes_since(connection: sa.Connection, group_id: str, number: int) -> list[EntityChange]:
+    """Every change of the group after revision `number`, oldest first."""
+    revision, change = tables.revisions, tables.revision_changes
+    query = (
+        sa.select(change.c.collection, change.c.entity_id, change.c.before, change.c.after)
+        .join(revision, revision.c.number == change.c.number)
+        .where(revision.c.group_id == group_id, revision.c.number > number)
+        .order_by(change.c.number, change.c.position)
+    )
+    return [EntityChange(*row) for row in connection.execute(query)]

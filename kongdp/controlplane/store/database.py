@@ -1,0 +1,146 @@
+"""The engine: SQLite (WAL) or PostgreSQL by URL, used synchronously and always off the event loop.
+
+`read` gives one consistent view, `write` one transaction that no other writer of this process or another overlaps
+where it would matter (SQLite: one writer at a time; PostgreSQL: callers lock the rows they decide on). `run` moves a
+function to the small executor.
+House rule: nothing outside this package calls the engine, and nothing on the event loop calls it without `run`. Cold.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+
+from kongdp.errors import KongdpError, Source
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Threads for database work: SQLite has one writer anyway, and reads take well under a millisecond.
+THREADS = 4
+# How long SQLite waits for a writer of another process (a backup, the command line) before giving up.
+BUSY_TIMEOUT_MS = 10_000
+# Rows of one multi-row statement: SQLite allows 32,766 bound values.
+STATEMENT_ROWS_MAX = 500
+
+
+class DatabaseError(KongdpError):
+    """The database cannot be opened or has a shape that this release does not know; the message says which and why."""
+
+    source = Source.OPERATOR
+
+
+def database_url(configured: str | None, prefix: str) -> str:
+    """The SQLAlchemy URL for the setting `kongdp_database_url`, or the SQLite file under the prefix when it is unset.
+
+    `postgres://` and `postgresql://` are taken to mean the driver we ship with.
+    """
+    if not configured:
+        return f"sqlite:///{Path(prefix, 'controlplane.db')}"
+    for scheme in ("postgres://", "postgresql://"):
+        if configured.startswith(scheme):
+            return "postgresql+psycopg://" + configured[len(scheme) :]
+    return configured
+
+
+class Database:
+    """One engine and its executor. Close it once at the end."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+        except sa.exc.ArgumentError:
+            raise DatabaseError("KONGDP_DATABASE_URL: not a database URL") from None
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if not self.is_sqlite and parsed.get_backend_name() != "postgresql":
+            raise DatabaseError(
+                f"KONGDP_DATABASE_URL: no support for {parsed.get_backend_name()!r}, only SQLite and PostgreSQL"
+            )
+        arguments: dict[str, Any] = (
+            {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000} if self.is_sqlite else {}
+        )
+        self.shown_url = parsed.render_as_string(hide_password=True)
+        self.engine = sa.create_engine(
+            parsed, connect_args=arguments, pool_pre_ping=not self.is_sqlite, pool_size=THREADS, max_overflow=2
+        )
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        self._writer = threading.Lock()
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent view of the database; nothing may be written through it."""
+        options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        if not self.is_sqlite:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        # The lock makes writers of this process wait in turn; SQLite's own busy wait polls and may starve one of them.
+        with self._writer, self.engine.connect().execution_options(kongdp_write=True) as connection, connection.begin():
+            yield connection
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in the executor and await its answer."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    def upsert(
+        self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]], *, add: tuple[str, ...] = ()
+    ) -> None:
+        """Insert rows, replacing the other columns of those whose primary key exists; columns in `add` are added up
+        instead.
+
+        The rows of one call must have distinct primary keys and the same columns.
+        """
+        keys = [column.name for column in table.primary_key.columns]
+        for start in range(0, len(rows), STATEMENT_ROWS_MAX):
+            chunk = rows[start : start + STATEMENT_ROWS_MAX]
+            insert: Any = (sqlite if self.is_sqlite else postgresql).insert(table).values(chunk)
+            changed = {
+                name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
+                for name in chunk[0]
+                if name not in keys
+            }
+            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed))
+
+    def close(self) -> None:
+        """Wait for running work, then close every connection."""
+        self._executor.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """WAL, foreign keys, and transactions that begin where we say (the driver would begin them late and lock late)."""
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            # A counter is acknowledged after commit and never sent again: the commit must survive a power cut.
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def on_begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("kongdp_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,199 @@
+"""Gateway entities of one runtime group as rows in the database: the Admin API's reader and writer over SQL.
+
+In and out: rows (entities.table). Each row is one JSON text beside three indexes that are worked out from it: fields
+one can look it up by, foreign keys, and tags. House rule: no entity is known by name here; a new collection needs no
+change in this file. A writer remembers what it changed (`changes`), each entity once with its first "before" and its
+last "after".
+Cold. Called inside `Database.read` or `Database.write`, off the event loop.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from kongdp.adminapi.store import NOWHERE, TagFilter
+from kongdp.controlplane.store import tables
+from kongdp.entities.table import Row
+
+# Fields by which something in Kong's Admin API finds an entity; any other field is found by reading the collection.
+LOOKUP_FIELDS = frozenset(
+    (
+        *("name", "username", "custom_id", "key", "prefix", "target", "instance_name", "cert_digest", "kid", "group"),
+        *("client_id", "access_token"),
+    )
+)
+# Longer values (keys, tokens) are indexed by digest: PostgreSQL refuses index entries beyond about 2,700 bytes.
+INDEXED_LENGTH_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EntityChange:
+    """One entity before and after a transaction; None means it did not, or does not, exist."""
+
+    collection: str
+    id: str
+    before: Row | None
+    after: Row | None
+
+
+class GroupReader:
+    """A consistent view of one group's rows (adminapi.store.Reader)."""
+
+    def __init__(self, connection: sa.Connection, group_id: str) -> None:
+        self._connection = connection
+        self._group_id = group_id
+
+    def get(self, collection: str, id: str) -> Row | None:
+        """The row with this id, or None."""
+        table = tables.entities
+        found: Row | None = self._connection.scalar(
+            sa.select(table.c.row).where(
+                table.c.group_id == self._group_id, table.c.collection == collection, table.c.id == id
+            )
+        )
+        return found
+
+    def find(self, collection: str, field: str, value: Any, where: Mapping[str, str] = NOWHERE) -> Row | None:
+        """The row whose field equals the value, or None; of several the one with the lowest id."""
+        query = self._rows(collection, where)
+        if field in LOOKUP_FIELDS and isinstance(value, str):
+            keys = tables.entity_keys
+            query = query.join(keys, _same_entity(keys)).where(keys.c.field == field, keys.c.value == _indexed(value))
+        for row in self._connection.scalars(query):
+            found: Row = row
+            if found.get(field) == value:
+                return found
+        return None
+
+    def page(
+        self,
+        collection: str,
+        *,
+        where: Mapping[str, str] = NOWHERE,
+        tags: TagFilter | None = None,
+        size: int,
+        after: str | None = None,
+    ) -> list[Row]:
+        """At most `size` rows in ascending order of id, after the id `after`."""
+        query = self._rows(collection, where).limit(size)
+        if after is not None:
+            query = query.where(tables.entities.c.id > after)
+        if tags is not None:
+            tag = tables.entity_tags
+            carried = [
+                sa.exists().where(_same_entity(tag), tag.c.tag == _indexed(name)).correlate(tables.entities)
+                for name in tags.tags
+            ]
+            query = query.where(sa.and_(sa.true(), *carried) if tags.every else sa.or_(sa.false(), *carried))
+        return list(self._connection.scalars(query))
+
+    def everything(self) -> Iterator[tuple[str, str, Row]]:
+        """(collection, id, row) of all rows of the group, ordered by collection and id."""
+        table = tables.entities
+        query = (
+            sa.select(table.c.collection, table.c.id, table.c.row)
+            .where(table.c.group_id == self._group_id)
+            .order_by(table.c.collection, table.c.id)
+        )
+        for collection, id, row in self._connection.execute(query):  # noqa: UP028  # rows of the driver are not tuples
+            yield collection, id, row
+
+    def _rows(self, collection: str, where: Mapping[str, str]) -> sa.Select[tuple[Any]]:
+        table = tables.entities
+        query = sa.select(table.c.row).where(table.c.group_id == self._group_id, table.c.collection == collection)
+        for field, target_id in where.items():
+            reference = tables.entity_references.alias()
+            query = query.join(reference, _same_entity(reference)).where(
+                reference.c.field == field, reference.c.target_id == target_id
+            )
+        return query.order_by(table.c.id)
+
+
+class GroupWriter(GroupReader):
+    """The same inside a transaction, with writing (adminapi.store.Writer)."""
+
+    def __init__(self, connection: sa.Connection, group_id: str) -> None:
+        super().__init__(connection, group_id)
+        self._changed: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
+
+    def put(self, collection: str, row: Row) -> None:
+        """Insert the row, or replace the one with its id."""
+        id = row["id"]
+        before = self.get(collection, id)
+        if before == row:
+            return
+        identity = {"group_id": self._group_id, "collection": collection, "id": id}
+        table = tables.entities
+        if before is None:
+            self._connection.execute(sa.insert(table), {**identity, "row": row})
+        else:
+            self._connection.execute(sa.update(table).where(*_is(table, identity)).values(row=row))
+        for index, entries in _indexes(row).items():
+            self._reindex(index, identity, _indexes(before)[index] if before is not None else [], entries)
+        self._note(collection, id, before, row)
+
+    def delete(self, collection: str, id: str) -> None:
+        """Remove the row with this id; silent when there is none."""
+        before = self.get(collection, id)
+        if before is None:
+            return
+        identity = {"group_id": self._group_id, "collection": collection, "id": id}
+        self._connection.execute(sa.delete(tables.entities).where(*_is(tables.entities, identity)))
+        self._note(collection, id, before, None)
+
+    @property
+    def changes(self) -> list[EntityChange]:
+        """What this transaction changed so far; an entity that ends as it began is not in it."""
+        return [
+            EntityChange(collection, id, before, after)
+            for (collection, id), (before, after) in self._changed.items()
+            if before != after
+        ]
+
+    def _note(self, collection: str, id: str, before: Row | None, after: Row | None) -> None:
+        first = self._changed.get((collection, id))
+        self._changed[collection, id] = (before if first is None else first[0], after)
+
+    def _reindex(
+        self, index: sa.Table, identity: dict[str, str], old: list[dict[str, str]], new: list[dict[str, str]]
+    ) -> None:
+        for entry in old:
+            if entry not in new:
+                self._connection.execute(sa.delete(index).where(*_is(index, identity | entry)))
+        added = [identity | entry for entry in new if entry not in old]
+        if added:
+            self._connection.execute(sa.insert(index), added)
+
+
+def _is(table: sa.Table, values: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
+    return [table.c[name] == value for name, value in values.items()]
+
+
+def _same_entity(index: sa.FromClause) -> sa.ColumnElement[bool]:
+    table = tables.entities
+    return sa.and_(*(index.c[name] == table.c[name] for name in ("group_id", "collection", "id")))
+
+
+def _indexed(value: str) -> str:
+    if len(value) <= INDEXED_LENGTH_MAX:
+        return value
+    return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _indexes(row: Row) -> dict[sa.Table, list[dict[str, str]]]:
+    """The entries that a row has in each of the three indexes."""
+    keys = [
+        {"field": field, "value": _indexed(row[field])}
+        for field in LOOKUP_FIELDS.intersection(row)
+        if isinstance(row[field], str)
+    ]
+    references = [
+        {"field": field, "target_id": value["id"]}
+        for field, value in row.items()
+        if isinstance(value, dict) and value.keys() == {"id"} and isinstance(value["id"], str)
+    ]
+    tags = [{"tag": _indexed(tag)} for tag in dict.fromkeys(row.get("tags") or ())]
+    return {tables.entity_keys: keys, tables.entity_references: references, tables.entity_tags: tags}
