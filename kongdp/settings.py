@@ -1,1 +1,0 @@
-"""Node settings (placeholder, replaced in this change set)."""
