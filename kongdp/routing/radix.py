@@ -1,0 +1,168 @@
+"""A persistent radix tree over bytes: which stored keys are prefixes of a path.
+
+Nodes hold candidates sorted by their `order` (smaller wins). `insert` and `remove` return a new root and share every
+node they did not touch with the old one, which stays valid and unchanged: an edit costs the nodes of one path,
+however large the tree. An `owner` token says which nodes belong to the edit under way; those are changed in place, so
+that a build does not copy what it made a moment ago. Once the edit is over its token is dropped and its nodes are as
+frozen as all others.
+Cold: all functions. Hot readers walk the nodes themselves (router). What they rely on: `depth` counts bytes from the
+root, `label` is the piece from the parent's depth to it, children are found by the next byte.
+Source: ours; path copying and owner tokens as in Clojure's persistent collections.
+"""
+
+from bisect import bisect_left
+from operator import attrgetter
+
+from kongdp.routing.candidate import Candidate
+
+_order_of = attrgetter("order")
+
+
+class Node:
+    """A place in the tree. `candidates` and `children` are None when empty."""
+
+    __slots__ = ("candidates", "children", "depth", "label", "owner")
+
+    def __init__(self, label: bytes, depth: int, owner: object) -> None:
+        self.label = label
+        self.depth = depth
+        self.owner = owner
+        self.candidates: list[Candidate] | None = None
+        self.children: dict[int, Node] | None = None
+
+    def owned(self, owner: object) -> "Node":
+        """This node when the edit owns it, else a copy that it owns."""
+        if self.owner is owner:
+            return self
+        copy = Node(self.label, self.depth, owner)
+        copy.candidates = self.candidates.copy() if self.candidates is not None else None
+        copy.children = self.children.copy() if self.children is not None else None
+        return copy
+
+    def is_empty(self) -> bool:
+        return self.candidates is None and self.children is None
+
+
+def build_root(owner: object) -> Node:
+    """The root of an empty tree."""
+    return Node(b"", 0, owner)
+
+
+def insert(root: Node, key: bytes, candidate: Candidate, owner: object) -> Node:
+    """Add a candidate under a key; a candidate of the same order already there is replaced."""
+    root = root.owned(owner)
+    node = root
+    while node.depth < len(key):
+        node = _descend(node, key, owner)
+    if node.candidates is None:
+        node.candidates = [candidate]
+        return root
+    at = bisect_left(node.candidates, candidate.order, key=_order_of)
+    if at < len(node.candidates) and node.candidates[at].order == candidate.order:
+        node.candidates[at] = candidate
+    else:
+        node.candidates.insert(at, candidate)
+    return root
+
+
+def _descend(node: Node, key: bytes, owner: object) -> Node:
+    """The owned child of an owned node on the way to `key`, made or split where the tree has none yet."""
+    if node.children is None:
+        node.children = {}
+    byte = key[node.depth]
+    child = node.children.get(byte)
+    if child is None:
+        child = Node(key[node.depth :], len(key), owner)
+    elif key.startswith(child.label, node.depth):
+        child = child.owned(owner)
+    else:
+        child = _split(child, key, node.depth, owner)
+    node.children[byte] = child
+    return child
+
+
+def _split(child: Node, key: bytes, start: int, owner: object) -> Node:
+    """A node for the bytes that `key` and the child's label share, with the rest of the child below it."""
+    label = child.label
+    shared = 1
+    end = min(len(label), len(key) - start)
+    while shared < end and label[shared] == key[start + shared]:
+        shared += 1
+    middle = Node(label[:shared], start + shared, owner)
+    lower = child.owned(owner)
+    lower.label = label[shared:]
+    middle.children = {lower.label[0]: lower}
+    return middle
+
+
+def remove(root: Node, key: bytes, order: int, owner: object) -> Node:
+    """Take out the candidate of this order under this key; nodes left without purpose go with it.
+
+    The tree must hold it: asking for another is a mistake of ours (KeyError).
+    """
+    root = root.owned(owner)
+    trail = [root]
+    node = root
+    while node.depth < len(key):
+        assert node.children is not None
+        child = node.children[key[node.depth]].owned(owner)
+        node.children[key[node.depth]] = child
+        trail.append(child)
+        node = child
+    _take_out(node, order)
+    _prune(trail, key, owner)
+    return root
+
+
+def _take_out(node: Node, order: int) -> None:
+    candidates = node.candidates or []
+    at = bisect_left(candidates, order, key=_order_of)
+    if at == len(candidates) or candidates[at].order != order:
+        raise KeyError(order)
+    del candidates[at]
+    if not candidates:
+        node.candidates = None
+
+
+def _prune(trail: list[Node], key: bytes, owner: object) -> None:
+    """Drop the empty leaf, and join a node that only leads to one child with it."""
+    node = trail.pop()
+    if trail and node.is_empty():
+        node = trail.pop()
+        assert node.children is not None
+        del node.children[key[node.depth]]
+        if not node.children:
+            node.children = None
+    if node.depth and node.candidates is None and node.children is not None and len(node.children) == 1:
+        (child,) = node.children.values()
+        child = child.owned(owner)
+        node.label += child.label
+        node.depth = child.depth
+        node.candidates = child.candidates
+        node.children = child.children
+
+
+def candidates_along(root: Node, path: bytes) -> list[Candidate]:
+    """Every candidate whose key is a prefix of the path, from the root down. The router's own walk is this, written
+    out.
+    """
+    found = list(root.candidates or ())
+    node = root
+    while node.depth < len(path) and node.children is not None:
+        child = node.children.get(path[node.depth])
+        if child is None or not path.startswith(child.label, node.depth):
+            break
+        node = child
+        found.extend(node.candidates or ())
+    return found
+
+
+def count_nodes(root: Node) -> int:
+    """Nodes of the whole tree (for tests and benches)."""
+    count = 0
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        count += 1
+        todo.extend((node.children or {}).values())
+    return count

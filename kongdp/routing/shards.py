@@ -1,0 +1,82 @@
+"""A persistent dict: a new version costs a copy of one shard, not of everything.
+
+Small maps are one dict. From SHARD_SIZE_MAX entries on, entries are spread over SHARDS dicts by hash, so that
+replacing one among 100,000 copies some four hundred. Versions share the shards that did not change; `owner` works as
+in radix.
+Cold: changes. Hot: `get`, one hash and one dict lookup; the router writes it out where every call counts.
+"""
+
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+SHARD_SIZE_MAX = 256
+SHARDS = 256
+
+
+class ShardedMap(Generic[K, V]):
+    """`set` and `delete` change a map its owner made with `edited`; all other versions stay as they are."""
+
+    __slots__ = ("_owner", "_owners", "count", "mask", "shards")
+
+    def __init__(self, owner: object = None) -> None:
+        self.shards: list[dict[K, V]] = [{}]
+        self.mask = 0
+        self.count = 0
+        self._owner = owner
+        self._owners: list[object] = [owner]
+
+    def get(self, key: K) -> V | None:
+        return self.shards[hash(key) & self.mask].get(key)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[K]:
+        for shard in self.shards:
+            yield from shard
+
+    def values(self) -> Iterator[V]:
+        for shard in self.shards:
+            yield from shard.values()
+
+    def edited(self, owner: object) -> "ShardedMap[K, V]":
+        """This map when `owner` made it, else a version that may be changed without touching this one."""
+        if self._owner is owner:
+            return self
+        copy: ShardedMap[K, V] = ShardedMap(owner)
+        copy.shards = self.shards.copy()
+        copy.mask = self.mask
+        copy.count = self.count
+        copy._owners = self._owners.copy()
+        return copy
+
+    def set(self, key: K, value: V) -> None:
+        shard = self._own_shard(hash(key) & self.mask)
+        self.count -= len(shard)
+        shard[key] = value
+        self.count += len(shard)
+        if self.mask == 0 and len(shard) > SHARD_SIZE_MAX:
+            self._spread(shard)
+
+    def delete(self, key: K) -> None:
+        """Take a key out; KeyError when it is not there."""
+        shard = self._own_shard(hash(key) & self.mask)
+        del shard[key]
+        self.count -= 1
+
+    def _own_shard(self, at: int) -> dict[K, V]:
+        shard = self.shards[at]
+        if self._owners[at] is not self._owner:
+            shard = self.shards[at] = shard.copy()
+            self._owners[at] = self._owner
+        return shard
+
+    def _spread(self, full: dict[K, V]) -> None:
+        self.mask = SHARDS - 1
+        self.shards = [{} for _ in range(SHARDS)]
+        self._owners = [self._owner] * SHARDS
+        for key, value in full.items():
+            self.shards[hash(key) & self.mask][key] = value
