@@ -82,9 +82,9 @@ class Settings(
         return json.dumps({item.name: getattr(self, item.name) for item in fields(self)}, default=_plain).encode()
 
     @classmethod
-    def from_json(cls, data: bytes | str) -> "Settings":
-        """The value that `to_json` wrote."""
-        raw: dict[str, Any] = json.loads(data)
+    def from_json(cls, data: bytes | str | Mapping[str, Any]) -> "Settings":
+        """The value that `to_json` wrote, from its bytes or already parsed."""
+        raw: dict[str, Any] = dict(data) if isinstance(data, Mapping) else json.loads(data)
         values: dict[str, Any] = {name: row.kind.revive(raw.pop(name)) for name, row in ROWS.items()}
         values.update((name, tuple(value)) for name, value in raw.items())
         return cls(**values)
