@@ -1,7 +1,8 @@
 """What the Admin API asks of a store: one lookup by id, one by a unique field, pages in order of id, and a transaction.
 
-In and out: rows (entities.table). A store keeps rows and nothing else: validation, uniqueness, references and cascades are decided by
-`resources`, inside the transaction that `Store.write` opens. A store may enforce uniqueness as well, for writers of other processes.
+In and out: rows (entities.table). A store keeps rows and nothing else: validation, uniqueness, references and cascades
+are decided by `resources`, inside the transaction that `Store.write` opens. A store may enforce uniqueness as well, for
+writers of other processes.
 House rules: rows handed out are not modified by the caller; rows handed in are not modified later.
 Implementations: adminapi.memory (over a table in memory), controlplane.store (SQL).
 """
@@ -51,7 +52,8 @@ class Reader(Protocol):
         size: int,
         after: str | None = None,
     ) -> list[Row]:
-        """At most `size` rows in ascending order of id, those after the id `after`, that match `where` (foreign field -> id) and `tags`."""
+        """At most `size` rows in ascending order of id, those after the id `after`, that match `where` (foreign field
+        -> id) and `tags`."""
 
 
 class Writer(Reader, Protocol):
