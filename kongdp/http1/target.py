@@ -120,7 +120,8 @@ def is_refused(path: bytes) -> bool:
 
 
 def normalize(path: bytes) -> bytes:
-    """The form of a path that routes are matched against and the upstream path is built from.
+    """The form of a path (one that begins with a slash) that routes are matched against and upstream paths are built
+    from.
 
     Escapes are decoded once unless they stand for a reserved character (those keep upper-case hex), runs of slashes
     become one, dot segments are removed and never climb above the root; a trailing slash stays. Letter case is kept.
@@ -132,7 +133,7 @@ def normalize(path: bytes) -> bytes:
         path = _find_escape.sub(_decode, path)
     if b"//" in path:
         path = _find_slashes.sub(b"/", path)
-    if b"/." in path or path.startswith(b"."):
+    if b"/." in path:
         path = _remove_dot_segments(path)
     return path
 
@@ -142,20 +143,18 @@ def _decode(found: re.Match[bytes]) -> bytes:
 
 
 def _remove_dot_segments(path: bytes) -> bytes:
-    """RFC 3986 section 5.2.4 for a path that has no empty segments but a last one."""
+    """RFC 3986 section 5.2.4 for a path that begins with a slash and has no empty segment but perhaps its last."""
     kept: list[bytes] = []
-    segments = path.split(b"/")
-    absolute = not segments[0]
-    last = segments[-1]
-    for segment in segments[1:] if absolute else segments:
+    segments = path[1:].split(b"/")
+    for segment in segments:
         if segment == b"..":
             if kept:
                 kept.pop()
         elif segment != b".":
             kept.append(segment)
-    if last in (b".", b"..") and (absolute or kept):
+    if segments[-1] in (b".", b".."):
         kept.append(b"")
-    return (b"/" if absolute else b"") + b"/".join(kept)
+    return b"/" + b"/".join(kept)
 
 
 def escape(path: bytes) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Protocol
 
-from kongdp.routing.pattern import Regex
+from kongdp.routing.pattern import Regex, split_host_port
 from kongdp.routing.route import Match
 
 Fields = Mapping[bytes, Sequence[bytes]]
@@ -33,7 +33,10 @@ _NO_FIELDS: Fields = {}
 
 
 class Request:
-    """What a request brings to the checks; values that cost something are worked out when first asked for."""
+    """What a request brings to the checks; values that cost something are worked out when first asked for.
+
+    `host` is without port; `port` is the one the raw host named, else the one the request arrived at.
+    """
 
     __slots__ = (
         "_fields",
@@ -63,12 +66,13 @@ class Request:
         destination: Endpoint | None,
         query: bytes,
     ) -> None:
+        name, host_port = split_host_port(host)
         self.method = method
-        self.host = host
+        self.host = name
         self.path = path
         self.scheme = scheme
         self.sni = sni
-        self.port = port
+        self.port = port if host_port is None else host_port
         self.source = source
         self.destination = destination
         self.query = query
@@ -132,6 +136,10 @@ class Candidate:
         self.checks = checks
         self.plain = self.mask == ANY_METHOD and regex is None and not checks
 
+    def takes(self, method: bytes) -> bool:
+        """Whether a method outside the table is taken; methods in it are decided by `mask`."""
+        return self.methods is None or method in self.methods
+
     def __repr__(self) -> str:
         return f"Candidate({self.match.route_id}, prefix={self.match.prefix!r}, order={self.order:#x})"
 
@@ -144,6 +152,11 @@ def method_mask(methods: Sequence[bytes]) -> int:
     for method in methods:
         mask |= METHOD_BITS.get(method, OTHER_METHOD)
     return mask
+
+
+def all_hold(checks: tuple[Check, ...], request: Request) -> bool:
+    """Whether every check holds; stops at the first that does not."""
+    return all(check.holds(request) for check in checks)
 
 
 class HeaderValues:

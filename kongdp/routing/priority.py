@@ -3,11 +3,11 @@
 Every function returns an `order`: an int that is unique to a candidate, where the smaller wins. An order never
 depends on other routes, so that an edit cannot reorder what it does not touch.
 
-traditional: sub-rank bits, header count, regex priority, prefix length, age; the category goes before (see traditional).
-traditional_compatible: a 64-bit priority, then the greater uuid. Kong ships it with a flaw that deployments rely on:
-the counters are shifted in 32 bits (LuaJIT's bit library on plain numbers), so they fall to the low half of the number,
-below the flags for plain hosts and regexes. `original` computes that; `strict` computes the layout as intended, as Kong
-Enterprise offers with `route_match_calculation`.
+traditional: sub-rank bits, header count, regex priority, prefix length, age; the category goes before (see
+traditional). traditional_compatible: a 64-bit priority, then the greater uuid. Kong ships it with a flaw that
+deployments rely on: the counters are shifted in 32 bits (LuaJIT's bit library on plain numbers), so they fall to the
+low half of the number, below the flags for plain hosts and regexes. `original` computes that; `strict` computes the
+layout as intended, as Kong Enterprise offers with `route_match_calculation`.
 expressions: the written priority, above all classic routes, then the greater uuid.
 Cold: called when a route is compiled. Source: spec of Kong 3.9 transform.lua get_priority, traditional.lua sort_routes.
 """
@@ -68,9 +68,9 @@ def _counters_strict(weight: Weight) -> int:
 def _counters_original(weight: Weight) -> int:
     """The counters as LuaJIT's bit library shifts plain numbers: in 32 bits, the count modulo 32.
 
-    Or-ed with a 64-bit flag they are widened as unsigned numbers (vectors router-101-15: with four fields and a plain host,
-    a regex still beats a prefix). Without a flag the result stays a signed 32-bit number; four fields or more make it
-    negative, and widened by the call into the engine it has all high bits set.
+    Or-ed with a 64-bit flag they are widened as unsigned numbers (vectors router-101-15: with four fields and a plain
+    host, a regex still beats a prefix). Without a flag the result stays a signed 32-bit number; four fields or more
+    make it negative, and widened by the call into the engine it has all high bits set.
     """
     regex_priority = weight.regex_priority if weight.regex else 0
     low = (weight.fields << 29 | min(weight.headers, _HEADERS_MAX) << 20 | regex_priority << 19) & _U32

@@ -11,31 +11,38 @@ Source: ours; path copying and owner tokens as in Clojure's persistent collectio
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from operator import attrgetter
 
 from kongdp.routing.candidate import Candidate
+
+TUPLE_MAX = 64
 
 _order_of = attrgetter("order")
 
 
 class Node:
-    """A place in the tree. `candidates` and `children` are None when empty."""
+    """A place in the tree. `candidates` and `children` are None when empty, `rest` when the label is a single byte."""
 
-    __slots__ = ("candidates", "children", "depth", "label", "owner")
+    __slots__ = ("candidates", "children", "depth", "label", "owner", "rest")
 
     def __init__(self, label: bytes, depth: int, owner: object) -> None:
-        self.label = label
+        self.relabel(label)
         self.depth = depth
         self.owner = owner
-        self.candidates: list[Candidate] | None = None
+        self.candidates: Sequence[Candidate] | None = None
         self.children: dict[int, Node] | None = None
+
+    def relabel(self, label: bytes) -> None:
+        self.label = label
+        self.rest = label[1:] or None
 
     def owned(self, owner: object) -> "Node":
         """This node when the edit owns it, else a copy that it owns."""
         if self.owner is owner:
             return self
         copy = Node(self.label, self.depth, owner)
-        copy.candidates = self.candidates.copy() if self.candidates is not None else None
+        copy.candidates = self.candidates.copy() if isinstance(self.candidates, list) else self.candidates
         copy.children = self.children.copy() if self.children is not None else None
         return copy
 
@@ -54,15 +61,30 @@ def insert(root: Node, key: bytes, candidate: Candidate, owner: object) -> Node:
     node = root
     while node.depth < len(key):
         node = _descend(node, key, owner)
-    if node.candidates is None:
-        node.candidates = [candidate]
-        return root
-    at = bisect_left(node.candidates, candidate.order, key=_order_of)
-    if at < len(node.candidates) and node.candidates[at].order == candidate.order:
-        node.candidates[at] = candidate
-    else:
-        node.candidates.insert(at, candidate)
+    node.candidates = _with(node.candidates or (), candidate)
     return root
+
+
+def _with(candidates: Sequence[Candidate], candidate: Candidate) -> Sequence[Candidate]:
+    """The sequence with one more; few are a tuple (less memory to touch on a request), many a list changed in place."""
+    at = bisect_left(candidates, candidate.order, key=_order_of)
+    after = at + 1 if at < len(candidates) and candidates[at].order == candidate.order else at
+    if len(candidates) < TUPLE_MAX:
+        return (*candidates[:at], candidate, *candidates[after:])
+    if not isinstance(candidates, list):
+        candidates = list(candidates)
+    candidates[at:after] = [candidate]
+    return candidates
+
+
+def _without(candidates: Sequence[Candidate], order: int) -> Sequence[Candidate] | None:
+    at = bisect_left(candidates, order, key=_order_of)
+    if at == len(candidates) or candidates[at].order != order:
+        raise KeyError(order)
+    if isinstance(candidates, list):
+        del candidates[at]
+        return candidates or None
+    return (*candidates[:at], *candidates[at + 1 :]) or None
 
 
 def _descend(node: Node, key: bytes, owner: object) -> Node:
@@ -90,7 +112,7 @@ def _split(child: Node, key: bytes, start: int, owner: object) -> Node:
         shared += 1
     middle = Node(label[:shared], start + shared, owner)
     lower = child.owned(owner)
-    lower.label = label[shared:]
+    lower.relabel(label[shared:])
     middle.children = {lower.label[0]: lower}
     return middle
 
@@ -109,19 +131,9 @@ def remove(root: Node, key: bytes, order: int, owner: object) -> Node:
         node.children[key[node.depth]] = child
         trail.append(child)
         node = child
-    _take_out(node, order)
+    node.candidates = _without(node.candidates or (), order)
     _prune(trail, key, owner)
     return root
-
-
-def _take_out(node: Node, order: int) -> None:
-    candidates = node.candidates or []
-    at = bisect_left(candidates, order, key=_order_of)
-    if at == len(candidates) or candidates[at].order != order:
-        raise KeyError(order)
-    del candidates[at]
-    if not candidates:
-        node.candidates = None
 
 
 def _prune(trail: list[Node], key: bytes, owner: object) -> None:
@@ -136,7 +148,7 @@ def _prune(trail: list[Node], key: bytes, owner: object) -> None:
     if node.depth and node.candidates is None and node.children is not None and len(node.children) == 1:
         (child,) = node.children.values()
         child = child.owned(owner)
-        node.label += child.label
+        node.relabel(node.label + child.label)
         node.depth = child.depth
         node.candidates = child.candidates
         node.children = child.children

@@ -15,7 +15,7 @@ traditional, expressions).
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Self
 
-from kongdp.routing.candidate import METHOD_BITS, OTHER_METHOD, Candidate, Endpoint, Fields, Request
+from kongdp.routing.candidate import METHOD_BITS, OTHER_METHOD, Candidate, Endpoint, Fields, Request, all_hold
 from kongdp.routing.compatible import compile_compatible
 from kongdp.routing.index import Index, Placement
 from kongdp.routing.pattern import split_host_port
@@ -34,7 +34,6 @@ CACHE_PATH_BYTES_MAX = 256  # bounds the cache at about a megabyte, whatever is 
 PLACEMENTS_A_STEP = 32  # some 15 µs each at worst: half a millisecond
 
 _ABSENT = Match("")
-_NEVER = 1 << 4096  # greater than any order
 
 
 class Router:
@@ -48,6 +47,7 @@ class Router:
         "_exact_mask",
         "_exact_shards",
         "_has_hosts",
+        "_has_wildcards",
         "_index",
         "_path_users",
         "_placements",
@@ -66,6 +66,7 @@ class Router:
         self._exact_shards: list[dict[bytes, Node]] = []
         self._exact_mask = 0
         self._has_hosts = False
+        self._has_wildcards = False
         self._freeze()
 
     def __len__(self) -> int:
@@ -113,42 +114,36 @@ class Router:
         destination: Endpoint | None,
         query: bytes,
     ) -> Match | None:
-        name, host_port = split_host_port(host) if b":" in host else (host, None)
+        if not path.isascii() and not self._accepts(path):
+            return None
         best: Match | None = None
-        best_order = _NEVER
+        best_order = 0
+        bit = 0
         request: Request | None = None
-        pure = True
-        if path.isascii() or self._accepts(path):
-            bit = METHOD_BITS.get(method, OTHER_METHOD)
-            for candidates in self._candidates(name, path):
-                for candidate in candidates:
-                    if candidate.order >= best_order:
-                        break
-                    match = candidate.match
-                    if not candidate.plain:
-                        if not candidate.mask & bit:
-                            continue
-                        if bit == OTHER_METHOD and candidate.methods is not None and method not in candidate.methods:
-                            continue
-                        if candidate.regex is not None:
-                            consumed = candidate.regex.consume(path)
-                            if consumed is None:
-                                continue
-                            prefix, captures = consumed
-                            match = Match(match.route_id, prefix, len(prefix), captures)
-                        if candidate.checks:
-                            pure = False
-                            if request is None:
-                                to_port = port if host_port is None else host_port
-                                request = Request(
-                                    method, name, path, fields, scheme, sni, to_port, source, destination, query
-                                )
-                            if not _all_hold(candidate, request):
-                                continue
-                    best = match
-                    best_order = candidate.order
+        for candidates in self._candidates(host, path):
+            for candidate in candidates:
+                if best is not None and candidate.order >= best_order:
                     break
-        if pure:
+                match = candidate.match
+                if not candidate.plain:
+                    bit = bit or METHOD_BITS.get(method, OTHER_METHOD)
+                    if not candidate.mask & bit or (bit == OTHER_METHOD and not candidate.takes(method)):
+                        continue
+                    if candidate.regex is not None:
+                        consumed = candidate.regex.consume(path)
+                        if consumed is None:
+                            continue
+                        prefix, captures = consumed
+                        match = Match(match.route_id, prefix, len(prefix), captures)
+                    if candidate.checks:
+                        if request is None:
+                            request = Request(method, host, path, fields, scheme, sni, port, source, destination, query)
+                        if not all_hold(candidate.checks, request):
+                            continue
+                best = match
+                best_order = candidate.order
+                break
+        if request is None:
             self._remember(method, host, path, best)
         return best
 
@@ -162,39 +157,43 @@ class Router:
             return False
         return True
 
-    def _candidates(self, host: bytes, path: bytes) -> list[list[Candidate]]:
+    def _candidates(self, host: bytes, path: bytes) -> list[Sequence[Candidate]]:
         """The candidates of every node on the way to `path`, the most specific host and the longest prefix first.
 
         PERF: the walk stands here rather than in radix, with the tree's fields in locals (bench/parts/test_routing.py).
         """
-        found: list[list[Candidate]] = []
-        node: Node | None = self._index.any_host
-        roots: list[Node] | None = None
-        if self._has_hosts:
-            roots = self._roots(host)
+        roots = self._roots(host) if self._has_hosts else None
+        node = self._index.any_host
+        found: list[Sequence[Candidate]] = []
         length = len(path)
-        while node is not None:
+        while True:
+            at = 0
             if node.candidates is not None:
                 found.append(node.candidates)
             children = node.children
-            at = 0
             while at < length and children is not None:
                 child = children.get(path[at])
-                if child is None or not path.startswith(child.label, at):
+                if child is None:
+                    break
+                if child.rest is not None and not path.startswith(child.rest, at + 1):
                     break
                 at = child.depth
                 if child.candidates is not None:
                     found.append(child.candidates)
                 children = child.children
-            node = roots.pop() if roots else None
+            if not roots:
+                break
+            node = roots.pop()
         found.reverse()
         return found
 
     def _roots(self, host: bytes) -> list[Node]:
         """The trees of the hosts that this one satisfies, least specific last (`_candidates` pops and reverses)."""
+        if b":" in host:
+            host = split_host_port(host)[0]
         exact = self._exact_shards[hash(host) & self._exact_mask].get(host)
         roots = [] if exact is None else [exact]
-        if self._index.has_wildcards:
+        if self._has_wildcards:
             roots.extend(self._index.wildcard_roots(host))
         return roots
 
@@ -266,11 +265,8 @@ class Router:
         exact = self._index.exact
         self._exact_shards = exact.shards
         self._exact_mask = exact.mask
-        self._has_hosts = bool(exact.count) or self._index.has_wildcards
-
-
-def _all_hold(candidate: Candidate, request: Request) -> bool:
-    return all(check.holds(request) for check in candidate.checks)
+        self._has_wildcards = self._index.has_wildcards
+        self._has_hosts = bool(exact.count) or self._has_wildcards
 
 
 def _uses_path(placements: Sequence[Placement]) -> int:

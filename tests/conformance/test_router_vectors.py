@@ -1,7 +1,8 @@
 """Every request of router.jsonl, replayed in memory: what Kong 3.9.1 (traditional_compatible) did with it, we do.
 
-The reference answered 405 to TRACE and 400 to paths nginx refuses before its router ran; those rules are part of the replay. Each case
-also holds the marker route that the recorder added. Source: /config and raw requests against a live Kong, see the file's generator.
+The reference answered 405 to TRACE and 400 to paths nginx refuses before its router ran; those rules are part of the
+replay. Each case also holds the marker route that the recorder added. Source: /config and raw requests against a live
+Kong, see the file's generator.
 """
 
 import json

@@ -1,6 +1,8 @@
-"""Routes for tests and benches: a small builder, and routes read from a declarative configuration as Kong would read it.
+"""Routes for tests and benches: a small builder, and routes read from a declarative configuration as Kong would read
+it.
 
-Ids that a configuration leaves out are derived from names as Kong derives them (uuid v5), so that ties fall as they do there.
+Ids that a configuration leaves out are derived from names as Kong derives them (uuid v5), so that ties fall as they
+do there.
 """
 
 import uuid
