@@ -282,8 +282,8 @@ def _mapped(what: str, function: Callable[..., object], *arguments: object) -> N
     try:
         function(*arguments)
     except ssl.SSLError as error:
-        reason = (error.reason or str(error)).replace("_", " ").lower()
-        raise CertificateError(f"{what}: {reason}") from None
+        reason = error.reason or ("not pem, or damaged" if "PEM lib" in str(error) else str(error))
+        raise CertificateError(f"{what}: {reason.replace('_', ' ').lower()}") from None
     except (OSError, ValueError) as error:
         raise CertificateError(f"{what}: {error}") from None
 

@@ -155,7 +155,7 @@ def ping_payload(config_hash: str) -> bytes:
 def decode_ping(payload: bytes) -> str:
     """The hash in a data plane's ping. Raises MessageError in Kong's words for any other length."""
     text = payload.decode("latin-1")
-    if len(text) != HASH_LENGTH or not text.isalnum():
+    if len(text) != HASH_LENGTH or not (text.isascii() and text.isalnum()):
         raise MessageError(f"received a ping frame from the data plane with an invalid hash: '{text[:64]}'")
     return text
 
