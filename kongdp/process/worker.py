@@ -1,1 +1,350 @@
-"""One room."""
+"""A worker: one uvloop, its own sockets, pools and snapshot. All traffic passes here and nothing else does.
+
+In: the spec that the supervisor hands down (settings, sockets, segment, lifeline).  Out: proxied traffic, counts in the segment.
+House rules: no file is read or written in a request. Configurations arrive from the agent over the channel, are compiled in slices of
+about a millisecond beside the live one, and swapped by one assignment. Automatic garbage collection is off: young generations are
+collected by the once-a-second tick, tables are frozen after a swap. A worker that loses its supervisor drains and leaves.
+Hot rim: `_sweep` walks the connections; the rest runs once a second, once a change, or once a life.
+Source: architecture of the node, section 7; exit code 78 means that starting again cannot help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import orjson
+import uvloop
+
+from kongdp.certs.store import CertificateStore, install
+from kongdp.clock import Clock
+from kongdp.process import worker_settings
+from kongdp.process.channel import ChannelClient
+from kongdp.process.lifeline import Lifeline, LifelineWatch
+from kongdp.process.logs import configure_logs, reopen_logs
+from kongdp.process.messages import Applied, Begin, Change, Commit, Failed, Hello, Message, Slice, WantTable
+from kongdp.proxy import deadlines
+from kongdp.proxy.downstream import DownstreamConnection
+from kongdp.proxy.environment import Environment
+from kongdp.proxy.plan import Surroundings
+from kongdp.proxy.snapshot import EMPTY_HASH, Entities, Snapshot, compile_steps, empty_snapshot
+from kongdp.settings import Settings
+from kongdp.telemetry.counters import NodeCounters, RouteCounters
+from kongdp.telemetry.segment import Segment
+from kongdp.upstream.dialer import Dialer
+from kongdp.upstream.pool import Pools
+from kongdp.upstream.resolver import Resolver
+
+log = logging.getLogger("kongdp.worker")
+
+COMPILE_SLICE_S = 0.001
+
+
+class RouteRows(dict[str, RouteCounters]):
+    """Route id -> its counter rows, made on first use and kept across snapshots, so that counts follow ids."""
+
+    def __init__(self, segment: Segment) -> None:
+        super().__init__()
+        self._segment = segment
+
+    def __missing__(self, route_id: str) -> RouteCounters:
+        row = self[route_id] = RouteCounters(self._segment, route_id)
+        return row
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A configuration on its way: what `begin` announced and the slices so far."""
+
+    hash: str
+    full: bool
+    changes: list[Change]
+
+
+class Worker:
+    """The role. `run` lives as long as the process."""
+
+    def __init__(self, spec: Mapping[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._spec = spec
+        self._loop = loop
+        self._settings = settings = Settings.from_json(orjson.dumps(spec["settings"]))
+        self._lifeline = Lifeline(spec["lifeline_fd"])
+        self._clock = Clock()
+        self._segment = segment = Segment.open(spec["segment_fd"])
+        pools = Pools(worker_settings.pool_limits(settings))
+        resolver = Resolver(loop, worker_settings.resolver_limits(settings))
+        rows = RouteRows(segment)
+        self._around = Surroundings(
+            pools, resolver, rows, settings.router_flavor, worker_settings.client_certificate(settings)
+        )
+        self._env = Environment(
+            loop=loop,
+            clock=self._clock,
+            snapshot=empty_snapshot(self._around),
+            pools=pools,
+            resolver=resolver,
+            dialer=Dialer(loop, worker_settings.UpstreamContexts(settings).context_for),
+            counters=NodeCounters(segment),
+            slots=segment.slots,
+            row_of=rows.__getitem__,
+            limits=worker_settings.limits(settings),
+            stamps=worker_settings.stamps(settings),
+            trust=worker_settings.trust(settings),
+            pages=worker_settings.error_pages(settings),
+            charset=worker_settings.charset(settings),
+            debug_header=settings.allow_debug_header,
+        )
+        self._env.now = monotonic()
+        self._server_options = worker_settings.tls_options(settings)
+        self._servers: list[asyncio.Server] = []
+        self._incoming: Incoming | None = None
+        self._applying: asyncio.Task[None] | None = None
+        self._ready = False
+        self._stopping = asyncio.Event()
+        self._stop_signals = 0
+        self._swapped = False
+        self._watch = LifelineWatch(self._lifeline, loop, on_end=self._supervisor_gone)
+        self._channel = ChannelClient(spec["run_dir_fd"], on_message=self._on_message, on_open=self._on_channel_open)
+
+    async def run(self) -> None:
+        """Connect to the agent, wait for the first configuration, accept, serve, drain."""
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            self._loop.add_signal_handler(number, self._on_stop_signal)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+        # the supervisor decides what Ctrl-C means, and shells start background jobs with it ignored
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._access_log = worker_settings.access_log(self._settings, self._loop, self._env)
+        self._env.access_log = self._access_log
+        self._watch.start()
+        self._channel.start()
+        self._sweep()
+        self._tick(monotonic())
+        await self._stopping.wait()
+        await self._drain()
+
+    def _on_channel_open(self) -> None:
+        self._incoming = None
+        self._channel.send(Hello(self._spec["index"], self._spec["generation"], os.getpid(), self._env.snapshot.hash))
+
+    def _on_message(self, message: Message) -> None:
+        if isinstance(message, Begin):
+            self._begin(message)
+        elif isinstance(message, Slice):
+            if self._incoming is not None:
+                self._incoming.changes.extend(message.changes)
+        elif isinstance(message, Commit):
+            self._commit(message)
+
+    def _begin(self, message: Begin) -> None:
+        """A newer configuration abandons an unfinished older one; a difference must start from what is live."""
+        if self._applying is not None:
+            self._applying.cancel()
+            self._applying = None
+        self._incoming = None
+        if message.base_hash is not None and message.base_hash != self._env.snapshot.hash:
+            self._channel.send(WantTable(self._env.snapshot.hash))
+            return
+        self._incoming = Incoming(message.hash, message.base_hash is None, [])
+
+    def _commit(self, message: Commit) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            if message.hash == self._env.snapshot.hash:
+                self._applied(message.hash, 0.0)
+            return
+        if incoming.hash == message.hash:
+            self._applying = self._loop.create_task(self._apply(incoming))
+
+    async def _apply(self, incoming: Incoming) -> None:
+        """Compile beside the live snapshot, a millisecond at a time, then swap."""
+        began = monotonic()
+        steps = compile_steps(
+            self._env.snapshot, incoming.hash, incoming.changes, self._around, self._certificates, full=incoming.full
+        )
+        try:
+            snapshot = await self._in_slices(steps)
+        except Exception as problem:  # a worker must stay in service whatever a configuration does to its compiler
+            log.exception("configuration %s was not applied", incoming.hash)
+            self._channel.send(Failed(incoming.hash, f"{type(problem).__name__}: {problem}"))
+            self._applying = None
+            return
+        self._swap(snapshot)
+        self._applying = None
+        self._applied(incoming.hash, monotonic() - began)
+
+    async def _in_slices(self, steps: Generator[None, None, Snapshot]) -> Snapshot:
+        until = monotonic() + COMPILE_SLICE_S
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                snapshot: Snapshot = end.value
+                return snapshot
+            if monotonic() > until:
+                await asyncio.sleep(0)
+                until = monotonic() + COMPILE_SLICE_S
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        self._env.snapshot = snapshot
+        self._swapped = True
+        self._env.sweep_period_s = deadlines.period_for(snapshot)
+
+    def _certificates(self, entities: Entities, previous: CertificateStore) -> CertificateStore:
+        return CertificateStore.build(
+            entities.all("certificates").values(), entities.all("snis").values(), self._server_options, previous
+        )
+
+    def _applied(self, hash_: str, seconds: float) -> None:
+        slots, counters = self._env.slots, self._env.counters
+        if hash_ != EMPTY_HASH:
+            microseconds = int(seconds * 1e6)
+            slots[counters.swaps] += 1
+            slots[counters.swap_us] += microseconds
+            slots[counters.swap_us_last] = microseconds
+        self._channel.send(Applied(hash_, seconds))
+        if not self._ready:
+            self._ready = True
+            self._loop.create_task(self._accept())
+
+    async def _accept(self) -> None:
+        """Listen on the sockets handed down; only now, so that no request meets an empty table by accident."""
+        try:
+            default = worker_settings.default_tls_context(self._settings, self._spec["prefix"], self._server_options)
+            for listener in self._spec["listeners"]:
+                await self._listen(listener, default)
+        except Exception as problem:
+            log.exception("cannot accept")
+            self._lifeline.fail(f"worker cannot accept: {problem}")
+        self._lifeline.ready(listeners=len(self._servers))
+
+    async def _listen(self, listener: Mapping[str, Any], default: ssl.SSLContext | None) -> None:
+        sock = socket.socket(fileno=listener["fd"])
+        sock.setblocking(False)
+        tls = None
+        if listener["ssl"]:
+            assert default is not None
+            tls = default
+            install(tls, lambda: self._env.snapshot.certificates)
+        port = worker_settings.shown_port(self._settings, listener["port"])
+        factory = partial(
+            DownstreamConnection,
+            self._env,
+            b"https" if tls else b"http",
+            port,
+            proxy_protocol=listener["proxy_protocol"],
+        )
+        # create_server calls listen() again: without a backlog here it would shrink the supervisor's to 100
+        if sock.family == socket.AF_UNIX:
+            server = await self._loop.create_unix_server(factory, sock=sock, ssl=tls, backlog=listener["backlog"])
+        else:
+            server = await self._loop.create_server(factory, sock=sock, ssl=tls, backlog=listener["backlog"])
+        self._servers.append(server)
+
+    def _sweep(self) -> None:
+        """Enforce deadlines, again and again."""
+        deadlines.sweep(self._env, monotonic())
+        self._loop.call_later(self._env.sweep_period_s, self._sweep)
+
+    def _tick(self, expected: float) -> None:
+        """Once a second: date, idle pools, gauges, garbage."""
+        now = monotonic()
+        env = self._env
+        counters, slots = env.counters, env.slots
+        self._clock.tick()
+        env.pools.sweep(now)
+        slots[counters.loop_lag_us] = max(0, int((now - expected) * 1e6))
+        busy = sum(1 for connection in env.connections if connection.exchange is not None)
+        slots[counters.connections_active] = len(env.connections)
+        slots[counters.connections_writing] = busy
+        slots[counters.connections_waiting] = len(env.connections) - busy
+        idle = open_ = 0
+        for pool in env.pools:
+            idle += pool.count_idle
+            open_ += pool.count_open
+        slots[counters.upstream_idle] = idle
+        slots[counters.upstream_busy] = max(0, open_ - idle)
+        if self._swapped:
+            # the new tables live long: out of the collector's sight, so that no collection ever walks them
+            self._swapped = False
+            gc.freeze()
+        gc.collect(0)
+        self._loop.call_later(1.0, self._tick, now + 1.0)
+
+    def _on_stop_signal(self) -> None:
+        self._stop_signals += 1
+        if self._stop_signals > 1:
+            log.warning("second signal: leaving without waiting for %d connections", len(self._env.connections))
+            os._exit(0)
+        self._stopping.set()
+
+    def _supervisor_gone(self) -> None:
+        log.error("the supervisor is gone: draining")
+        self._stopping.set()
+
+    def _reopen_logs(self) -> None:
+        reopen_logs()
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    async def _drain(self) -> None:
+        """Take what the kernel has queued, stop accepting, let exchanges finish up to the deadline, leave."""
+        env = self._env
+        # one more turn of the loop accepts what is in the queue already: closing first would reset those clients
+        await asyncio.sleep(0.05)
+        for server in self._servers:
+            server.close()
+        env.draining = True
+        until = monotonic() + self._settings.kongdp_drain_timeout_s
+        while True:
+            for connection in list(env.connections):
+                connection.drain()
+            if not env.connections or monotonic() >= until:
+                break
+            await asyncio.sleep(0.02)
+        if env.connections:
+            log.warning("drain deadline reached with %d connections open", len(env.connections))
+        for connection in list(env.connections):
+            connection.abort()
+        env.pools.close_idle()
+        await self._channel.close()
+        if self._access_log is not None:
+            await self._access_log.close()
+        self._watch.stop()
+        self._lifeline.close()
+
+
+def main() -> None:
+    """Entry point: `python -m kongdp.process.worker --spec-fd N`."""
+    parser = argparse.ArgumentParser(prog="kongdp-worker")
+    parser.add_argument("--spec-fd", type=int, required=True)
+    with open(parser.parse_args().spec_fd, "rb") as file:
+        file.seek(0)
+        spec = orjson.loads(file.read())
+    settings = Settings.from_json(orjson.dumps(spec["settings"]))
+    configure_logs(settings, f"worker {spec['index']}")
+    gc.disable()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+
+        async def serve() -> None:
+            await Worker(spec, asyncio.get_running_loop()).run()
+
+        gc.freeze()
+        runner.run(serve())
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""One message's head from raw bytes to a validated head object.
+
+In: the bytes of one head, cut by the caller at its empty line.  Out: RequestHead or ResponseHead, or BadMessage.
+House rules: llhttp (httptools) validates the field lines of every head, without field callbacks; the start line is ours, because
+llhttp refuses unknown methods, accepts repeated spaces and HTTP/2.0, and would skip a body after Upgrade. Framing is decided by
+`framing`, never by llhttp's flags. A fresh llhttp parser for each head costs 0.16 µs and has no state to go wrong.
+Hot. Strictness beyond llhttp lives here (start line, limits) and in `head` (fields), nowhere else.
+Source: RFC 9112 sections 3 to 5; statuses and messages as Kong's nginx gives them (proxying contract, section 6).
+"""
+
+import re
+from dataclasses import dataclass
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from kongdp.http1.head import edit_request, edit_response
+from kongdp.http1.messages import BadMessage, RequestHead, ResponseHead
+
+TOO_LARGE = "Request header or cookie too large"
+BAD_REQUEST = "Bad request"
+
+# nginx takes letters, digits, "_" and "-" in a method, upper case only; "get" is refused. The target is one run of visible bytes
+# (bytes beyond ASCII are served percent-encoded, as Kong does); one space each side.
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n")
+_VERSION = re.compile(rb"\S+ \S+ HTTP/([0-9]{1,3})\.([0-9]{1,3})\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+_LLHTTP_START = b"GET / HTTP/1.1\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """Bounds of a request head. Bytes: `line_bytes_max` request line, `field_bytes_max` one field line, `head_bytes_max` in all."""
+
+    line_bytes_max: int = 8192
+    field_bytes_max: int = 8192
+    head_bytes_max: int = 32768
+    fields_max: int = 1000
+
+
+def find_head_end(data: bytes | bytearray, start: int, limits: HeadLimits) -> int:
+    """Index after the head's empty line in `data`, or -1 when it has not come yet. Raises BadMessage when it may not grow further."""
+    end = data.find(b"\r\n\r\n", start)
+    if end >= 0:
+        return end + 4
+    if len(data) > limits.line_bytes_max and data.find(b"\r\n", 0, limits.line_bytes_max) < 0:
+        raise _line_too_long(limits)
+    if len(data) > limits.head_bytes_max:
+        raise BadMessage(400, TOO_LARGE, f"head longer than {limits.head_bytes_max} bytes")
+    if b"\n\n" in data or b"\n\r\n" in data:
+        # a head that ends in bare LFs never ends for us; say so at once instead of waiting for a timeout
+        raise BadMessage(400, BAD_REQUEST, "bare LF as line end")
+    return -1
+
+
+def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
+    """Validate one request head (start line to empty line). Raises BadMessage; its status and message are the answer."""
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
+        raise _bad_start_line(raw, limits)
+    _validate_fields(raw, line.end(), 400)
+    lines = raw.split(b"\r\n")
+    if len(raw) > limits.field_bytes_max:
+        _check_sizes(raw, lines, limits)
+    if len(lines) - 3 > limits.fields_max:
+        raise BadMessage(400, TOO_LARGE, f"{len(lines) - 3} field lines; the limit is {limits.fields_max}")
+    head = RequestHead()
+    head.raw = raw
+    head.method = line[1]
+    head.target = line[2]
+    head.minor = 1 if line[3] == b"1" else 0
+    edit_request(head, lines[1:-2])
+    if head.host is None and head.minor == 1:
+        raise BadMessage(400, BAD_REQUEST, "no Host field in an HTTP/1.1 request")
+    return head
+
+
+def parse_response_head(raw: bytes, *, charset: bytes | None) -> ResponseHead:
+    """Validate one response head. Raises BadMessage with status 502."""
+    line = _STATUS_LINE.match(raw)
+    if line is None:
+        raise BadMessage(502, "", f"malformed status line: {raw[:60]!r}")
+    _validate_fields(raw, line.end(), 502)
+    head = ResponseHead()
+    head.raw = raw
+    head.minor = 1 if line[1] == b"1" else 0
+    head.status = int(line[2])
+    head.reason = line[3] or b" "
+    try:
+        edit_response(head, raw.split(b"\r\n")[1:-2], charset=charset)
+    except BadMessage as problem:
+        problem.status = 502
+        raise
+    return head
+
+
+def _validate_fields(raw: bytes, start: int, status: int) -> None:
+    """Let llhttp judge the field lines behind a start line it knows."""
+    try:
+        HttpRequestParser(None).feed_data(_LLHTTP_START + raw[start:])
+    except HttpParserUpgrade:
+        return
+    except HttpParserError as problem:
+        detail = str(problem)
+        if detail == "Content-Length can't be present with Transfer-Encoding" or "Transfer-Encoding" in detail:
+            return  # the field pass says this with the right status
+        raise BadMessage(status, BAD_REQUEST, f"malformed field line: {detail}") from None
+
+
+def _check_sizes(raw: bytes, lines: list[bytes], limits: HeadLimits) -> None:
+    if len(lines[0]) > limits.line_bytes_max:
+        raise _line_too_long(limits)
+    if len(raw) > limits.head_bytes_max:
+        raise BadMessage(400, TOO_LARGE, f"head of {len(raw)} bytes; the limit is {limits.head_bytes_max}")
+    for field in lines[1:]:
+        if len(field) > limits.field_bytes_max:
+            name = field.partition(b":")[0][:60]
+            raise BadMessage(
+                400, TOO_LARGE, f"field {name!r} of {len(field)} bytes; the limit is {limits.field_bytes_max}"
+            )
+
+
+def _line_too_long(limits: HeadLimits) -> BadMessage:
+    return BadMessage(414, "URI too long", f"request line longer than {limits.line_bytes_max} bytes")
+
+
+def _bad_start_line(raw: bytes, limits: HeadLimits) -> BadMessage:
+    end = raw.find(b"\r\n")
+    if end > limits.line_bytes_max:
+        return _line_too_long(limits)
+    version = _VERSION.match(raw)
+    if version and (version[1], version[2]) not in ((b"1", b"0"), (b"1", b"1")):
+        return BadMessage(
+            505, "HTTP version not supported", f"HTTP version {version[1].decode()}.{version[2].decode()}"
+        )
+    return BadMessage(400, BAD_REQUEST, f"malformed request line: {raw[: min(end, 60)]!r}")

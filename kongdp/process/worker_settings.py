@@ -1,0 +1,189 @@
+"""From node settings to the values a worker's rooms take; the rooms themselves read no setting.
+
+In: Settings.  Out: limits, stamps, trust, pages, TLS contexts.  Cold: once per worker life.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from kongdp import __version__
+from kongdp.certs.contexts import Pair, ServerOptions, server_context, server_options, upstream_client_context
+from kongdp.http1.parser import HeadLimits
+from kongdp.proxy.addresses import Trust
+from kongdp.proxy.environment import Limits
+from kongdp.proxy.respond import HTML, JSON, PLAIN, TEMPLATES, XML, ErrorPages, Stamps
+from kongdp.settings import Settings
+from kongdp.upstream.pool import PoolLimits, TlsIdentity
+from kongdp.upstream.resolver import ResolverLimits
+
+_PRODUCT = f"kongdp/{__version__}"
+_LATENCY_FIELDS = ("x-kong-upstream-latency", "x-kong-proxy-latency", "x-kong-response-latency")
+
+CONTEXTS_MAX = 4096
+"""TLS contexts towards upstreams kept; each holds its trust store, about 50 KiB."""
+
+
+def limits(settings: Settings) -> Limits:
+    """Bounds of client connections and bodies."""
+    heads = settings.nginx_http_large_client_header_buffers
+    return Limits(
+        head=HeadLimits(
+            line_bytes_max=heads.size,
+            field_bytes_max=heads.size,
+            head_bytes_max=heads.total,
+            fields_max=settings.kongdp_head_fields_max,
+        ),
+        body_bytes_max=settings.nginx_http_client_max_body_size,
+        body_buffer_bytes=settings.kongdp_body_buffer_bytes_max
+        if settings.nginx_proxy_proxy_request_buffering
+        else 65536,
+        upstream_head_bytes_max=settings.kongdp_upstream_head_bytes_max,
+        header_timeout_s=settings.nginx_http_client_header_timeout,
+        body_timeout_s=settings.nginx_http_client_body_timeout,
+        send_timeout_s=settings.nginx_http_send_timeout,
+        keepalive_timeout_s=settings.nginx_http_keepalive_timeout,
+        keepalive_requests=settings.nginx_http_keepalive_requests if settings.nginx_http_keepalive_timeout else 1,
+        connections_max=settings.kongdp_connections_max or 0,
+    )
+
+
+def pool_limits(settings: Settings) -> PoolLimits:
+    """Bounds of upstream pools."""
+    return PoolLimits(
+        idle_max=settings.upstream_keepalive_pool_size,
+        requests_max=settings.upstream_keepalive_max_requests,
+        idle_timeout_s=settings.upstream_keepalive_idle_timeout,
+    )
+
+
+def resolver_limits(settings: Settings) -> ResolverLimits:
+    """How long answers of the resolver live."""
+    return ResolverLimits(
+        valid_ttl_s=30.0 if settings.dns_valid_ttl is None else settings.dns_valid_ttl,
+        stale_ttl_s=settings.dns_stale_ttl,
+        not_found_ttl_s=settings.dns_not_found_ttl,
+        error_ttl_s=settings.dns_error_ttl,
+        names_max=settings.dns_cache_size,
+    )
+
+
+def stamps(settings: Settings) -> Stamps:
+    """Which fields the gateway adds (settings headers and headers_upstream)."""
+    named = [name.lower() for name in settings.headers]
+    if named[:1] == ["off"]:
+        named = []
+    tokens = "server_tokens" in named
+    latencies = "latency_tokens" in named
+    server = tokens or "server" in named
+    via = tokens or "via" in named
+    product = _PRODUCT.encode()
+    return Stamps(
+        server=b"Server: %b\r\n" % product if server else b"",
+        via=b"Via: 1.1 %b\r\n" % product if via else b"",
+        via_value=b"1.1 " + product,
+        request_via=b"Via: 1.1 %b\r\n" % product,
+        upstream_latency=latencies or _LATENCY_FIELDS[0] in named,
+        proxy_latency=latencies or _LATENCY_FIELDS[1] in named,
+        response_latency=latencies or _LATENCY_FIELDS[2] in named,
+        upstream_status="x-kong-upstream-status" in named,
+        request_id="x-kong-request-id" in named,
+        request_id_upstream="off" not in (name.lower() for name in settings.headers_upstream),
+    )
+
+
+def trust(settings: Settings) -> Trust:
+    """Whose claims about clients are believed."""
+    return Trust.build(settings.trusted_ips, settings.real_ip_header, recursive=settings.real_ip_recursive)
+
+
+def error_pages(settings: Settings) -> ErrorPages:
+    """Bodies of the gateway's own errors."""
+    own = {
+        JSON: settings.error_template_json,
+        HTML: settings.error_template_html,
+        XML: settings.error_template_xml,
+        PLAIN: settings.error_template_plain,
+    }
+    return ErrorPages(settings.error_default_type, {**TEMPLATES, **{name: text for name, text in own.items() if text}})
+
+
+def charset(settings: Settings) -> bytes | None:
+    """The charset appended to text types, or None."""
+    value = settings.nginx_http_charset
+    return None if value.lower() == "off" else value.encode()
+
+
+def shown_port(settings: Settings, port: int) -> int:
+    """The port clients see for a listener's port (port_maps: external:internal)."""
+    return next((external for external, internal in settings.port_maps if internal == port), port)
+
+
+def client_certificate(settings: Settings) -> str:
+    """PEM of the node's own client certificate and key for upstreams, or empty."""
+    if settings.client_ssl and settings.client_ssl_cert and settings.client_ssl_cert_key:
+        return f"{settings.client_ssl_cert}\n{settings.client_ssl_cert_key}"
+    return ""
+
+
+def tls_options(settings: Settings) -> ServerOptions:
+    """How TLS listeners speak."""
+    return server_options(
+        settings.ssl_cipher_suite,
+        protocols=settings.ssl_protocols,
+        ciphers=settings.ssl_ciphers,
+        prefers_server_ciphers=settings.ssl_prefer_server_ciphers,
+        session_tickets=settings.ssl_session_tickets,
+    )
+
+
+def default_tls_context(settings: Settings, prefix: str, options: ServerOptions) -> ssl.SSLContext | None:
+    """The context with the default certificate, or None when no listener speaks TLS.
+
+    Without ssl_cert it is the self-signed pair that the node keeps under its prefix. Raises CertificateError.
+    """
+    if not any(listener.ssl for listener in settings.proxy_listen):
+        return None
+    if settings.ssl_cert:
+        pairs = [
+            Pair(cert.encode(), key.encode())
+            for cert, key in zip(settings.ssl_cert, settings.ssl_cert_key, strict=True)
+        ]
+    else:
+        pairs = read_default_pairs(Path(prefix) / "ssl")
+    return server_context(pairs, options)
+
+
+def read_default_pairs(directory: Path) -> list[Pair]:
+    """The self-signed pairs (RSA and ECDSA) that the agent made before the first worker started."""
+    names = ("kong-default", "kong-default-ecdsa")
+    return [
+        Pair((directory / f"{name}.crt").read_bytes(), (directory / f"{name}.key").read_bytes())
+        for name in names
+        if (directory / f"{name}.crt").exists()
+    ]
+
+
+class UpstreamContexts:
+    """TLS contexts towards upstreams, one per identity that differs in more than its name; bounded, oldest out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._default_trust = settings.nginx_proxy_proxy_ssl_trusted_certificate or ""
+        self._default_verify = settings.nginx_proxy_proxy_ssl_verify
+        self._contexts: dict[tuple[bool, str, str], ssl.SSLContext] = {}
+
+    def context_for(self, tls: TlsIdentity) -> ssl.SSLContext:
+        """The context for an identity. Raises CertificateError."""
+        verify = tls.verify or self._default_verify
+        trust_pem = tls.trust or self._default_trust
+        key = (verify, trust_pem, tls.client_certificate)
+        context = self._contexts.get(key)
+        if context is None:
+            if len(self._contexts) >= CONTEXTS_MAX:
+                del self._contexts[next(iter(self._contexts))]
+            anchors = (trust_pem.encode(),) if trust_pem else ()
+            pem = tls.client_certificate.encode()
+            pair = Pair(pem, pem) if pem else None
+            context = self._contexts[key] = upstream_client_context(verify=verify, anchors=anchors, pair=pair)
+        return context

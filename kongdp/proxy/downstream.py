@@ -1,0 +1,418 @@
+"""A client's connection: bytes to requests, one exchange at a time, keep-alive, pipelining, deadlines.
+
+In: bytes of the client.  Out: Exchanges, their request bodies, and their responses back to the client in order.
+House rules: while an exchange is under way further bytes wait in a bounded buffer, and reading goes on until it is full, so that a
+client's leaving is noticed. Every wait has a deadline; the worker's sweep enforces it. A refused request ends the connection.
+Hot. Plain callbacks, no task, no timer.
+Source: RFC 9112 section 9; limits and statuses as Kong's nginx has them (proxying contract, sections 5 and 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from time import monotonic
+from typing import cast
+
+from kongdp.http1.chunks import ChunkWalker
+from kongdp.http1.messages import BadMessage, RequestHead
+from kongdp.http1.parser import find_head_end, parse_request_head
+from kongdp.http1.writer import CONTINUE
+from kongdp.proxy.addresses import ClientAddress
+from kongdp.proxy.environment import Environment
+from kongdp.proxy.exchange import Exchange
+from kongdp.proxy.proxy_protocol import PreambleError, read_preamble
+from kongdp.proxy.tunnel import Tunnel
+
+NEVER = math.inf
+
+_NO_BODY, _LENGTH, _CHUNKS = range(3)
+
+
+class DownstreamConnection(asyncio.Protocol):
+    """One client. `scheme` is b"http" or b"https", `port` the one the listener (or port_maps) shows to upstreams."""
+
+    __slots__ = (
+        "_body",
+        "_body_remaining",
+        "_buffer",
+        "_discarding",
+        "_ending",
+        "_expects_preamble",
+        "_processing",
+        "_reading_paused",
+        "_walker",
+        "address",
+        "deadline",
+        "env",
+        "exchange",
+        "port",
+        "requests",
+        "scheme",
+        "sni",
+        "transport",
+        "tunnel",
+        "writable",
+    )
+
+    def __init__(self, env: Environment, scheme: bytes, port: int, *, proxy_protocol: bool = False) -> None:
+        # shared
+        self.env = env
+        self.scheme = scheme
+        self.port = port
+        # per connection
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.address: ClientAddress = cast(ClientAddress, None)
+        self.sni: bytes | None = None
+        self.requests = 0
+        self.writable = True
+        self.tunnel: Tunnel | None = None
+        self._buffer = b""
+        self._reading_paused = False
+        self._processing = False
+        self._ending = False
+        self._expects_preamble = proxy_protocol
+        # timeouts
+        self.deadline = NEVER
+        # per request
+        self.exchange: Exchange | None = None
+        self._body = _NO_BODY
+        self._body_remaining = 0
+        self._walker: ChunkWalker | None = None
+        self._discarding = 0
+
+    def __repr__(self) -> str:
+        state = "tunnel" if self.tunnel else "ending" if self._ending else "exchange" if self.exchange else "idle"
+        return f"<client {self.address.peer if self.address else '?'} {state}, {self.requests} requests>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        env = self.env
+        counters = env.counters
+        env.slots[counters.connections_accepted] += 1
+        maximum = env.limits.connections_max
+        if maximum and len(env.connections) >= maximum:
+            env.slots[counters.connections_refused] += 1
+            self._ending = True
+            self.transport.abort()
+            return
+        env.slots[counters.connections_handled] += 1
+        env.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self._set_address(peer[0] if isinstance(peer, tuple) else "unix:")
+        if self.scheme == b"https":
+            env.slots[counters.tls_handshakes] += 1
+            tls = transport.get_extra_info("ssl_object")
+            name = getattr(tls, "kongdp_server_name", None)
+            self.sni = name.encode() if name else None
+        self.deadline = env.deadline_in(env.limits.header_timeout_s)
+
+    def _set_address(self, peer: str, source: str | None = None) -> None:
+        self.address = ClientAddress(peer, source or peer, self.scheme, self.port, self.env.trust)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.env.connections.discard(self)
+        self._ending = True
+        self.deadline = NEVER
+        tunnel, self.tunnel = self.tunnel, None
+        if tunnel is not None:
+            tunnel.close()
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_gone()
+        self._buffer = b""
+
+    def eof_received(self) -> bool:
+        if self.tunnel is not None:
+            return self.tunnel.client_eof()
+        # nginx (proxy_ignore_client_abort off) takes the end of a client's stream for its leaving
+        return False
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)
+        if self.tunnel is not None:
+            self.tunnel.client_writable(False)
+        elif self.exchange is not None:
+            self.exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self.deadline = NEVER
+        if self.tunnel is not None:
+            self.tunnel.client_writable(True)
+        elif self.exchange is not None:
+            self.exchange.client_writable(True)
+        elif self._ending:
+            self.deadline = self.env.deadline_in(self.env.limits.linger_s)
+        else:
+            self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel.from_client(data)
+        elif self._ending:
+            return  # bytes after the last answer are ignored, never answered
+        elif self._body != _NO_BODY and not self._buffer:
+            self._body_data(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self.exchange is None:
+                self._process()
+            elif len(self._buffer) > self.env.limits.pipeline_bytes_max:
+                self._pause()
+
+    def _process(self) -> None:
+        """Start requests from the buffer until one is under way, or more bytes are needed."""
+        if self._processing:
+            return  # an answer made at once came back here: the loop below goes on
+        self._processing = True
+        try:
+            while self._buffer and not self._ending and self.tunnel is None:
+                if self._body != _NO_BODY:
+                    data, self._buffer = self._buffer, b""
+                    self._body_data(data)
+                    if self._body != _NO_BODY:
+                        return
+                elif self.exchange is not None or not self._start_request():
+                    return
+        finally:
+            self._processing = False
+
+    def _start_request(self) -> bool:
+        """Cut one head off the buffer and begin its exchange; False when it is not complete or was refused."""
+        started = monotonic()
+        env = self.env
+        buffer = self._buffer
+        try:
+            if self._expects_preamble and not self._preamble():
+                return False
+            buffer = self._buffer
+            if buffer[:1] == b"\r":
+                # RFC 9112 section 2.2: empty lines before a request line are ignored, two of them and no more
+                buffer = self._buffer = buffer.removeprefix(b"\r\n").removeprefix(b"\r\n")
+            end = find_head_end(buffer, 0, env.limits.head)
+            if end < 0:
+                self._await_head(bool(buffer))
+                return False
+            if end == len(buffer):
+                head = parse_request_head(buffer, env.limits.head)
+                self._buffer = b""
+            else:
+                head = parse_request_head(buffer[:end], env.limits.head)
+                self._buffer = buffer[end:]
+        except BadMessage as problem:
+            self._refuse(problem, started)
+            return False
+        self.deadline = NEVER
+        self.requests += 1
+        env.slots[env.counters.requests_total] += 1
+        self._begin(head, started)
+        return True
+
+    def _preamble(self) -> bool:
+        """Read the PROXY preamble a listener asks for; False until it is complete. Raises BadMessage."""
+        try:
+            found = read_preamble(self._buffer)
+        except PreambleError as problem:
+            raise BadMessage(400, "Bad request", str(problem)) from None
+        if found is None:
+            return False
+        source, end = found
+        self._expects_preamble = False
+        self._buffer = self._buffer[end:]
+        if source is not None:
+            self._set_address(self.address.peer, source)
+        return bool(self._buffer)
+
+    def _await_head(self, begun: bool) -> None:
+        limits = self.env.limits
+        if (begun and self.deadline == NEVER) or (begun and self.requests and len(self._buffer) < 64):
+            self.deadline = self.env.deadline_in(limits.header_timeout_s)
+
+    def _begin(self, head: RequestHead, started: float) -> None:
+        exchange = Exchange(self.env, self, head, started)
+        self.exchange = exchange
+        if head.chunked:
+            self._body = _CHUNKS
+            self._walker = ChunkWalker(payload=True)
+        elif head.content_length > 0:
+            self._body = _LENGTH
+            self._body_remaining = head.content_length
+        exchange.begin()
+        if self._body == _NO_BODY or self.exchange is not exchange:
+            return
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._body_data(data)
+        if self._body != _NO_BODY and self.exchange is exchange:
+            if head.expect_continue and head.minor == 1:
+                self.transport.write(CONTINUE)
+            self.deadline = self.env.deadline_in(self.env.limits.body_timeout_s)
+
+    def _body_data(self, data: bytes) -> None:
+        """Cut request body bytes off `data`; what follows them is the next request."""
+        exchange = self.exchange
+        try:
+            if self._body == _LENGTH:
+                take = self._body_remaining
+                if len(data) <= take:
+                    piece, rest = data, b""
+                else:
+                    piece, rest = data[:take], data[take:]
+                self._body_remaining = take - len(piece)
+                ended = not self._body_remaining
+            else:
+                assert self._walker is not None
+                piece, end = self._walker.feed(data)
+                ended = end >= 0
+                rest = data[end:] if ended else b""
+        except BadMessage as problem:
+            self._bad_body(problem)
+            return
+        self.deadline = NEVER if ended else self.env.deadline_in(self.env.limits.body_timeout_s)
+        if ended:
+            self._body = _NO_BODY
+            self._walker = None
+        if rest:
+            self._buffer = rest
+        if exchange is not None:
+            exchange.request_body(piece, ended)
+        elif self._discarding:
+            self._discard(len(piece), ended)
+
+    def _discard(self, count: int, ended: bool) -> None:
+        """A body nobody wants any more: read it to keep the connection, within bounds."""
+        if ended:
+            self._discarding = 0
+            self._next_request()
+            return
+        self._discarding -= count
+        if self._discarding <= 0:
+            self.end()
+
+    @property
+    def body_unread(self) -> int:
+        """Bytes of the current request's body that have not come; -1 when their number is unknown, 0 for none."""
+        if self._body == _NO_BODY:
+            return 0
+        return self._body_remaining if self._body == _LENGTH else -1
+
+    def may_keep_alive(self, head: RequestHead) -> bool:
+        """Whether another request may follow on this connection, so that the answer can say so."""
+        if not head.keep_alive or self._ending or self.env.draining or self.transport.is_closing():
+            return False
+        limits = self.env.limits
+        if self.requests >= limits.keepalive_requests:
+            return False
+        unread = self.body_unread
+        return not unread or (not head.expect_continue and unread <= limits.linger_bytes_max)
+
+    def exchange_ended(self, keep: bool) -> None:
+        """The exchange is over and its last byte was written."""
+        self.exchange = None
+        if not keep:
+            self.end()
+        elif self._body != _NO_BODY:
+            self._discarding = self.env.limits.linger_bytes_max
+            self.deadline = self.env.deadline_in(self.env.limits.linger_s)
+            self._resume()
+        else:
+            self._next_request()
+
+    def _next_request(self) -> None:
+        self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
+        self._resume()
+        if self._buffer:
+            self._process()
+        elif self.env.draining:
+            self.end()
+
+    def end(self) -> None:
+        """No more requests: let the answer leave, then close without cutting it off (lingering close)."""
+        if self._ending:
+            return
+        self._ending = True
+        self._buffer = b""
+        transport = self.transport
+        if self._body != _NO_BODY and transport.can_write_eof():
+            # closing with unread bytes in the socket would reset the connection and lose the answer on its way
+            self._body = _NO_BODY
+            transport.write_eof()
+            self._resume()
+            self.deadline = self.env.deadline_in(self.env.limits.linger_s)
+        else:
+            transport.close()
+            self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)
+
+    def abort(self) -> None:
+        """Cut the connection: the client must see that its answer is not whole."""
+        self._ending = True
+        self.transport.abort()
+
+    def open_tunnel(self, tunnel: Tunnel) -> None:
+        """Bytes pass both ways from now on; what was read ahead goes first."""
+        self.tunnel = tunnel
+        self.deadline = NEVER
+        buffer, self._buffer = self._buffer, b""
+        if buffer:
+            tunnel.from_client(buffer)
+        self._resume()
+
+    def pause_reading(self) -> None:
+        """The upstream is slower than this client's body."""
+        self._pause()
+
+    def resume_reading(self) -> None:
+        """The upstream caught up."""
+        self._resume()
+
+    def _pause(self) -> None:
+        if not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+    def _refuse(self, problem: BadMessage, started: float) -> None:
+        """Answer a head nobody can trust, then close: what follows cannot be told apart from it."""
+        env = self.env
+        env.slots[env.counters.bad_requests] += 1
+        self.requests += 1
+        env.slots[env.counters.requests_total] += 1
+        Exchange.refused(env, self, started, self._buffer).refuse(problem.status, problem.public)
+
+    def _bad_body(self, problem: BadMessage) -> None:
+        self.env.slots[self.env.counters.bad_requests] += 1
+        exchange = self.exchange
+        if exchange is None:
+            self.end()
+            return
+        exchange.request_body_fails(problem.status, problem.public)
+
+    def on_deadline(self) -> None:
+        """A wait took too long; called by the sweep."""
+        self.deadline = NEVER
+        exchange = self.exchange
+        if not self.writable or self._ending:
+            self.abort()
+        elif exchange is not None and self._body != _NO_BODY:
+            self.env.slots[self.env.counters.timeouts] += 1
+            exchange.request_body_fails(408, "Request timeout")
+        elif self._buffer:
+            self.env.slots[self.env.counters.timeouts] += 1
+            self._refuse(BadMessage(408, "Request timeout", "head not complete in time"), monotonic())
+        else:
+            self.transport.close()
+            self._ending = True
+
+    def drain(self) -> None:
+        """The node is going down: an idle connection closes now, a busy one after its answer."""
+        if self.tunnel is not None:
+            return
+        if self.exchange is None and not self._buffer and self._body == _NO_BODY and not self._ending:
+            self._ending = True
+            self.transport.close()

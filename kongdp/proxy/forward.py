@@ -1,0 +1,66 @@
+"""The request head for the upstream: request line, Host, forwarded fields, and the client's lines as they came.
+
+In: an exchange that has its route plan and destination.  Out: one bytes object.
+Hot: a join of about ten pieces, most of them rendered when the configuration or the connection was made.
+Source: Kong's proxying contract, sections 1 and 1.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kongdp.proxy.plan import RoutePlan
+from kongdp.upstream.destination import Destination
+
+if TYPE_CHECKING:
+    from kongdp.proxy.exchange import Exchange
+
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_UPGRADE = b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+_TRAILERS = b"TE: trailers\r\n"
+
+
+def effective_host(host: bytes) -> bytes:
+    """nginx's $host: the Host value (or the authority of an absolute target) in lower case without its port."""
+    name = host.lower()
+    if name[:1] == b"[":
+        return name[: name.find(b"]") + 1]
+    cut = name.find(b":")
+    return name if cut < 0 else name[:cut]
+
+
+def request_head(exchange: Exchange, plan: RoutePlan, destination: Destination, framing: bytes = b"") -> bytes:
+    """The head to send. `framing` is the line that frames the body, empty for a request without one."""
+    head = exchange.head
+    env = exchange.env
+    stamps = env.stamps
+    if plan.preserve_host and head.host:
+        host_line = b"Host: %b\r\n" % head.host
+    else:
+        host_line = plan.host_header_line or destination.host_line
+    if not framing and head.content_length == 0:
+        framing = b"Content-Length: 0\r\n"
+    via = stamps.request_via
+    if head.via is not None:
+        via = b"Via: %b, %b" % (head.via, via[5:]) if via else b"Via: %b\r\n" % head.via
+    if stamps.request_id_upstream:
+        identity = b"X-Kong-Request-Id: %b\r\n" % exchange.request_id
+    else:
+        identity = b"X-Kong-Request-Id: %b\r\n" % head.request_id if head.request_id else b""
+    return b"".join(
+        (
+            head.method,
+            b" ",
+            exchange.upstream_path,
+            b" HTTP/1.1\r\n",
+            host_line,
+            _UPGRADE if head.websocket else _KEEP_ALIVE,
+            exchange.client.address.forwarded_lines(head, exchange.host, exchange.raw_path, exchange.prefix, env.trust),
+            via,
+            identity,
+            _TRAILERS if head.te_trailers else b"",
+            head.kept,
+            framing,
+            b"\r\n",
+        )
+    )
