@@ -60,8 +60,8 @@ class EnrolmentUrl:
 
     @classmethod
     def parse(cls, text: str) -> "EnrolmentUrl":
-        """Raises EnrolmentError for anything but https with a host. A path that already ends in the well-known one is
-        taken as it is.
+        """Raises EnrolmentError for anything but https with a host. A path that names the well-known one already is
+        taken as it is, so that a label (RFC 7030 section 3.2.2) can follow it.
         """
         try:
             parts = urlsplit(text)
@@ -70,8 +70,8 @@ class EnrolmentUrl:
             raise EnrolmentError(f"enrolment URL {text!r}: {error}") from None
         if parts.scheme != "https" or not parts.hostname:
             raise EnrolmentError(f"enrolment URL {text!r} must be https://host[:port]: credentials travel over it")
-        path = parts.path.rstrip("/").removesuffix(WELL_KNOWN)
-        return cls(parts.hostname, port, path + WELL_KNOWN)
+        path = parts.path.rstrip("/")
+        return cls(parts.hostname, port, path if WELL_KNOWN in path else path + WELL_KNOWN)
 
     @property
     def authority(self) -> str:
