@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kongdp.entities.lua_text import compile_pattern, scalar
@@ -34,16 +35,8 @@ class Unset(Enum):
 
 UNSET: Final = Unset.UNSET
 
-_TYPE_PROBLEMS = {
-    "string": "expected a string",
-    "integer": "expected an integer",
-    "number": "expected a number",
-    "boolean": "expected a boolean",
-    "array": "expected an array",
-    "set": "expected a set",
-    "map": "expected a map",
-    "record": "expected a record",
-}
+# Beyond this a double, which is what Kong keeps numbers in, no longer holds every integer.
+_EXACT_MAX = 2**53
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z").match
 _REFERENCE = re.compile(r"\{vault://.*\}\Z", re.DOTALL).match
 _NOT_DESCRIBED = {
@@ -222,15 +215,15 @@ def _string(field: Field, rules: tuple[Rule, ...]) -> Check:
 
 
 def _integer(value: Any) -> Any:
-    if type(value) is int:
-        return value
     if type(value) is float and value.is_integer():
-        return int(value)
+        value = int(value)
+    if type(value) is int and -_EXACT_MAX <= value <= _EXACT_MAX:
+        return value
     raise Invalid("expected an integer")
 
 
 def _number(value: Any) -> Any:
-    if type(value) is int or type(value) is float:
+    if (type(value) is int and -_EXACT_MAX <= value <= _EXACT_MAX) or (type(value) is float and isfinite(value)):
         return value
     raise Invalid("expected a number")
 

@@ -129,6 +129,10 @@ class Schema:
                 row[name] = _generated(rule, now)
         return self.derive(row) if self.derive is not None else row
 
+    def stamp(self, name: str, now: float) -> Any:
+        """The time `now` as this collection's field `name` holds it."""
+        return _generated(self.shape.fields[name], now)
+
     def validate(self, raw: Mapping[str, Any]) -> Problems:
         """Everything that is wrong with a would-be new entity; empty when it is sound."""
         problems: Problems = {}
