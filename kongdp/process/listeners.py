@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -51,16 +51,15 @@ class _Bound:
     is_shared: bool
     sockets: list[socket.socket] = field(default_factory=list)
 
-    def describe(self, index: int) -> dict[str, Any]:
-        """The entry for a spec: the socket of worker `index` (any index for a shared one) and what it must know of
-        it.
+    def describe(self, listener: Listener, index: int) -> dict[str, Any]:
+        """The entry for a spec: the socket of worker `index` (any index for a shared one) and what its owner must
+        know.
         """
-        listener = self.listener
         return {
             "fd": self.sockets[0 if self.is_shared else index].fileno(),
             "setting": self.setting,
             "address": listener.address,
-            "port": listener.port,
+            "port": self.listener.port,
             "path": listener.path,
             "ssl": listener.ssl,
             "http2": listener.http2,
@@ -69,20 +68,12 @@ class _Bound:
         }
 
     def shrink(self, count: int) -> None:
-        """Close sockets above `count`: their workers leave too."""
+        """Close sockets above `count`; the path of a Unix socket goes with it."""
         for surplus in self.sockets[count:]:
             surplus.close()
-        del self.sockets[count:]
-
-    def close(self, keep: Sequence[socket.socket] = ()) -> None:
-        """Close every socket but those in `keep`; a Unix socket's path goes with it."""
-        for each in self.sockets:
-            if each in keep:
-                continue
-            each.close()
             if self.listener.path is not None:
                 Path(self.listener.path).unlink(missing_ok=True)
-        self.sockets.clear()
+        del self.sockets[count:]
 
 
 class Listeners:
@@ -92,60 +83,50 @@ class Listeners:
         self._per_worker = per_worker
         self._bound: dict[_Key, _Bound] = {}
 
-    def update(self, wanted: Wanted, workers: int) -> None:
-        """Have `wanted` for `workers` workers: bind what is missing, keep what is there, close what is no longer
-        wanted.
+    def reserve(self, wanted: Wanted, workers: int) -> None:
+        """Bind what `wanted` needs for `workers` workers and is not bound yet; closes nothing.
 
         All or nothing: when an address cannot be had, nothing has changed and ListenError lists every one of them.
         """
-        fresh: dict[_Key, _Bound] = {}
+        fresh: list[tuple[_Bound, int]] = []
         problems: list[str] = []
         for key, listener in _keys(wanted):
-            fresh[key] = bound = self._inherit(key, listener)
+            is_shared = key[0] not in self._per_worker or listener.path is not None
+            bound = self._bound.setdefault(key, _Bound(key[0], listener, is_shared))
+            fresh.append((bound, len(bound.sockets)))
             try:
-                _fill(bound, 1 if bound.is_shared else workers)
+                _fill(bound, 1 if is_shared else workers)
             except OSError as error:
                 problems.append(_explain(error, key[0], listener))
-        if problems:
-            for key, bound in fresh.items():
-                bound.close(keep=self._bound[key].sockets if key in self._bound else [])
-            raise ListenError(problems)
-        for key, old in self._bound.items():
-            if key not in fresh:
-                old.close()
-        for bound in fresh.values():
-            bound.shrink(1 if bound.is_shared else workers)
-        self._bound = fresh
+        if not problems:
+            return
+        for bound, count in fresh:
+            bound.shrink(count)
+        self._bound = {key: bound for key, bound in self._bound.items() if bound.sockets}
+        raise ListenError(problems)
 
-    def for_worker(self, index: int) -> list[dict[str, Any]]:
-        """Spec entries of everything that worker `index` serves."""
-        return [bound.describe(index) for bound in self._bound.values() if bound.setting in self._per_worker]
+    def keep_only(self, wanted: Wanted, workers: int) -> None:
+        """Close the supervisor's descriptors of addresses and workers that are no longer wanted.
 
-    def for_agent(self, setting: str) -> list[dict[str, Any]]:
-        """Spec entries of one setting that the agent serves."""
-        return [bound.describe(0) for bound in self._bound.values() if bound.setting == setting]
+        What a child still holds stays open until it leaves.
+        """
+        keys = {key for key, _listener in _keys(wanted)}
+        for key, bound in tuple(self._bound.items()):
+            if key not in keys:
+                bound.shrink(0)
+                del self._bound[key]
+            elif not bound.is_shared:
+                bound.shrink(workers)
+
+    def describe(self, wanted: Wanted, setting: str, index: int = 0) -> list[dict[str, Any]]:
+        """Spec entries of one setting's addresses with their flags in `wanted`, for the agent or for worker `index`."""
+        return [
+            self._bound[key].describe(listener, index) for key, listener in _keys({setting: wanted.get(setting, ())})
+        ]
 
     def places(self) -> list[tuple[str, str]]:
         """(setting, address) of everything bound, with the port that the kernel chose where 0 was asked for."""
         return [(bound.setting, bound.listener.place) for bound in self._bound.values()]
-
-    def close(self, settings: tuple[str, ...] | None = None) -> None:
-        """Close the supervisor's descriptors of some settings, or all: what children hold stays open until they
-        leave.
-        """
-        for key, bound in tuple(self._bound.items()):
-            if settings is None or bound.setting in settings:
-                bound.close()
-                del self._bound[key]
-
-    def _inherit(self, key: "_Key", listener: Listener) -> _Bound:
-        """The new form of an address that may be bound already: its sockets stay, its flags are those of `listener`."""
-        bound = _Bound(key[0], listener, key[0] not in self._per_worker or listener.path is not None)
-        known = self._bound.get(key)
-        if known is not None:
-            bound.listener = replace(listener, port=known.listener.port)
-            bound.sockets = list(known.sockets)
-        return bound
 
 
 _Key: TypeAlias = tuple[

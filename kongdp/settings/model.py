@@ -81,6 +81,17 @@ class Settings(
         """Everything, secrets too: for child processes only."""
         return json.dumps({item.name: getattr(self, item.name) for item in fields(self)}, default=_plain).encode()
 
+    def to_plain(self) -> dict[str, Any]:
+        """What `to_json` writes, as plain values, to stand inside another JSON object."""
+        plain: dict[str, Any] = json.loads(self.to_json())
+        return plain
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value that is set, for redaction in logs."""
+        values = [getattr(self, name) for name, row in ROWS.items() if row.secret or name in self.references]
+        flat = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
+        return tuple(item for item in flat if isinstance(item, str) and item)
+
     @classmethod
     def from_json(cls, data: bytes | str | Mapping[str, Any]) -> "Settings":
         """The value that `to_json` wrote, from its bytes or already parsed."""
@@ -91,7 +102,7 @@ class Settings(
 
     def masked(self) -> dict[str, Any]:
         """Plain values for logs and APIs; secrets that are set read ******."""
-        values: dict[str, Any] = json.loads(self.to_json())
+        values = self.to_plain()
         for name in (name for name, row in ROWS.items() if row.secret or name in self.references):
             if values[name]:
                 values[name] = MASK
