@@ -258,16 +258,15 @@ class Reader:
             for key, first, end in zip(self.keys, self._firsts, ends, strict=True)
         ]
 
-    def changed(self) -> list[tuple[int, tuple[int, ...]]]:
+    def changed(self) -> Iterator[tuple[int, tuple[int, ...]]]:
         """(row number, values) of rows that may have changed since the last call, of all at the first; none is missed.
 
         The slot area is copied and compared in blocks, so a row costs nothing while nothing near it moves. Values are
-        read after the copy, word by word: the copy itself may be torn, and is only ever compared.
+        read after the copy, word by word: the copy itself may be torn, and is only ever compared. One that is not run to
+        its end is as if it had not been called.
         """
         self._catch_up()
         seen, now = self._seen, self._map[HEADER_BYTES : self._used * WORD]
-        self._seen = now
-        found: list[tuple[int, tuple[int, ...]]] = []
         firsts, words = self._firsts, self._words
         done = 0
         for start in range(0, len(now), _COMPARE_BYTES):
@@ -279,8 +278,8 @@ class Reader:
             done = bisect_left(firsts, begin + len(block) // WORD)
             for number in range(row, done):
                 end = firsts[number + 1] if number + 1 < len(firsts) else self._used
-                found.append((number, tuple(words[firsts[number] : end].tolist())))
-        return found
+                yield number, tuple(words[firsts[number] : end].tolist())
+        self._seen = now
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -7,8 +7,9 @@ reader keeps no count of its own: a new agent that attaches the same segments ha
 a second and at each scrape. Source: ours.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from kongdp.telemetry.counters import (
@@ -76,11 +77,25 @@ class ConsumerTotals:
 class RouteTotals(ConsumerTotals):
     """One route's totals. Codes and bytes of requests that were counted for a consumer stand in `consumers` only."""
 
+    route_id: str = ""
     consumers: dict[str, ConsumerTotals] = field(default_factory=dict)
+
+    def consumer(self, consumer_id: str) -> ConsumerTotals:
+        """The totals of a consumer on this route, made when it is new."""
+        found = self.consumers.get(consumer_id)
+        if found is None:
+            found = self.consumers[consumer_id] = ConsumerTotals()
+        return found
+
+    def code_row(self, code_source: int) -> CodeRow:
+        """The row of one status*2+source."""
+        return CodeRow(self.route_id, code_source >> 1, SOURCES[code_source & 1], self.total(code_source))
 
     def total(self, code_source: int) -> int:
         """Requests with this status*2+source, those of consumers included."""
         own = self.codes.get(code_source, 0)
+        if not self.consumers:
+            return own
         return own + sum(each.codes.get(code_source, 0) for each in self.consumers.values())
 
     def histograms(self) -> tuple[Histogram, Histogram, Histogram]:
@@ -111,23 +126,15 @@ class Totals:
         """The totals of a route, made when it is new."""
         found = self.routes.get(route_id)
         if found is None:
-            found = self.routes[route_id] = RouteTotals()
+            found = self.routes[route_id] = RouteTotals(route_id=route_id)
         return found
 
     def code_rows(self) -> Iterator[CodeRow]:
         """Every route, code and source with its total."""
-        for route_id, route in self.routes.items():
+        for route in self.routes.values():
             codes = set(route.codes).union(*(each.codes for each in route.consumers.values()))
             for code_source in sorted(codes):
-                yield _code_row(route_id, route, code_source)
-
-
-def _code_row(route_id: str, route: RouteTotals, code_source: int) -> CodeRow:
-    return CodeRow(route_id, code_source >> 1, SOURCES[code_source & 1], route.total(code_source))
-
-
-# Takes a row's new values and the route and code it changed, if it is a code row.
-_Sink = Callable[[tuple[int, ...]], tuple[str, int] | None]
+                yield route.code_row(code_source)
 
 
 class _Source:
@@ -168,23 +175,37 @@ class TotalsReader:
 
     def refresh(self) -> list[CodeRow]:
         """Bring `totals` up to date; the code rows that changed since the last refresh (all at first), each once."""
-        touched: dict[tuple[str, int], None] = {}
-        for name, source in self._sources.items():
+        steps = self.refresh_steps()
+        while True:
             try:
-                changed = source.reader.changed()
+                next(steps)
+            except StopIteration as end:
+                changed: list[CodeRow] = end.value
+                return changed
+
+    def refresh_steps(self) -> Generator[None, None, list[CodeRow]]:
+        """As `refresh`, pausing between slices: a new agent's first look at 100,000 routes takes seconds.
+
+        One at a time. Totals are whole again when it has ended; in between some rows are newer than others.
+        """
+        touched: dict[tuple[str, int], RouteTotals] = {}
+        for name, source in list(self._sources.items()):
+            try:
+                rows = source.reader.changed()
+                while piece := list(islice(rows, _SLICE)):
+                    self._grow(source, piece[-1][0])
+                    for number, values in piece:
+                        source.sinks[number].take(values, touched)
+                    yield
             except SegmentError as error:
                 self.errors[name] = str(error)
-                continue
-            keys, sinks = source.reader.keys, source.sinks
-            for key in keys[len(sinks) :]:
-                sinks.append(self._sink(source, key))
-            for number, values in changed:
-                touch = sinks[number](values)
-                if touch is not None:
-                    touched[touch] = None
         self._merge_node()
-        routes = self.totals.routes
-        return [_code_row(route_id, routes[route_id], code_source) for route_id, code_source in touched]
+        return [route.code_row(code_source) for (_, code_source), route in touched.items()]
+
+    def _grow(self, source: _Source, number: int) -> None:
+        """Make the sinks of rows up to this number."""
+        for key in source.reader.keys[len(source.sinks) : number + 1]:
+            source.sinks.append(_sink(self.totals, source, key))
 
     def _merge_node(self) -> None:
         node = self.totals.node
@@ -195,80 +216,77 @@ class TotalsReader:
         self.totals.rows_refused = sum(source.overflow[0] for source in sources)
         self.totals.requests_overflowed = sum(source.overflow[1] for source in sources)
 
-    def _sink(self, source: _Source, key: bytes) -> _Sink:
-        if key == OVERFLOW_KEY:
-            return _overflow_sink(source)
-        kind, _, rest = key.partition(b"/")
-        make = _SINKS.get(kind)
-        # A row of a later layout is not ours to understand.
-        return make(self.totals, source, rest.decode()) if make else _ignore
+
+# Rows a refresh takes between two pauses: some 5 ms.
+_SLICE = 4096
 
 
-def _ignore(values: tuple[int, ...]) -> None:
-    return None
+class _Sink:
+    """Where the values of one row go. This one is for rows of a later layout: they are not ours to understand."""
+
+    __slots__ = ()
+
+    def take(self, values: tuple[int, ...], touched: dict[tuple[str, int], RouteTotals]) -> None:
+        """Note the row's values; a code row that moved enters `touched`."""
 
 
-def _overflow_sink(source: _Source) -> _Sink:
-    def take(values: tuple[int, ...]) -> None:
-        source.overflow = (values[0], values[1])
+class _CodeSink(_Sink):
+    __slots__ = ("_code_source", "_codes", "_last", "_route")
 
-    return take
+    def __init__(self, route: RouteTotals, owner: ConsumerTotals, code_source: int) -> None:
+        self._route = route
+        self._codes = owner.codes
+        self._code_source = code_source
+        self._last = 0
 
-
-def _node_sink(totals: Totals, source: _Source, name: str) -> _Sink:
-    def take(values: tuple[int, ...]) -> None:
-        source.node[name] = values[0]
-
-    return take
-
-
-def _code_sink(totals: Totals, source: _Source, rest: str) -> _Sink:
-    code_text, route_id, *consumer = rest.split("/")
-    code_source = int(code_text)
-    route = totals.route(route_id)
-    codes = _consumer(route, consumer[0]).codes if consumer else route.codes
-    touch = (route_id, code_source)
-    last = 0
-
-    def take(values: tuple[int, ...]) -> tuple[str, int] | None:
-        nonlocal last
-        difference = values[0] - last
-        if not difference:
-            return None
-        codes[code_source] = codes.get(code_source, 0) + difference
-        last = values[0]
-        return touch
-
-    return take
+    def take(self, values: tuple[int, ...], touched: dict[tuple[str, int], RouteTotals]) -> None:
+        value = values[0]
+        if value != self._last:
+            code_source, codes = self._code_source, self._codes
+            codes[code_source] = codes.get(code_source, 0) + value - self._last
+            self._last = value
+            touched[self._route.route_id, code_source] = self._route
 
 
-def _route_sink(totals: Totals, source: _Source, route_id: str) -> _Sink:
-    return _part_sink(totals.route(route_id), source)
-
-
-def _consumer_sink(totals: Totals, source: _Source, rest: str) -> _Sink:
-    route_id, _, consumer_id = rest.partition("/")
-    return _part_sink(_consumer(totals.route(route_id), consumer_id), source)
-
-
-def _part_sink(owner: ConsumerTotals, source: _Source) -> _Sink:
+class _PartSink(_Sink):
     # Kept by segment and added only when somebody asks: scrapes are rarer than refreshes.
-    def take(values: tuple[int, ...]) -> None:
-        owner.parts[source.number] = values
+    __slots__ = ("_number", "_parts")
 
-    return take
+    def __init__(self, owner: ConsumerTotals, number: int) -> None:
+        self._parts = owner.parts
+        self._number = number
 
-
-def _consumer(route: RouteTotals, consumer_id: str) -> ConsumerTotals:
-    found = route.consumers.get(consumer_id)
-    if found is None:
-        found = route.consumers[consumer_id] = ConsumerTotals()
-    return found
+    def take(self, values: tuple[int, ...], touched: dict[tuple[str, int], RouteTotals]) -> None:
+        self._parts[self._number] = values
 
 
-_SINKS: dict[bytes, Callable[[Totals, _Source, str], _Sink]] = {
-    CODE_KIND: _code_sink,
-    ROUTE_KIND: _route_sink,
-    CONSUMER_KIND: _consumer_sink,
-    NODE_KIND: _node_sink,
-}
+class _NodeSink(_Sink):
+    __slots__ = ("_name", "_source")
+
+    def __init__(self, source: _Source, name: str) -> None:
+        self._source = source
+        self._name = name
+
+    def take(self, values: tuple[int, ...], touched: dict[tuple[str, int], RouteTotals]) -> None:
+        if self._name:
+            self._source.node[self._name] = values[0]
+        else:
+            self._source.overflow = (values[0], values[1])
+
+
+def _sink(totals: Totals, source: _Source, key: bytes) -> _Sink:
+    """The sink for a row; keys are described at the row kinds of `counters`."""
+    kind, *ids = key.decode().split("/")
+    if kind == _CODE:
+        route = totals.route(ids[1])
+        return _CodeSink(route, route.consumer(ids[2]) if len(ids) > 2 else route, int(ids[0]))
+    if kind == _ROUTE:
+        return _PartSink(totals.route(ids[0]), source.number)
+    if kind == _CONSUMER:
+        return _PartSink(totals.route(ids[0]).consumer(ids[1]), source.number)
+    if kind == _NODE:
+        return _NodeSink(source, ids[0])
+    return _NodeSink(source, "") if key == OVERFLOW_KEY else _Sink()
+
+
+_CODE, _ROUTE, _CONSUMER, _NODE = (kind.decode() for kind in (CODE_KIND, ROUTE_KIND, CONSUMER_KIND, NODE_KIND))

@@ -62,7 +62,7 @@ def test_open_continues_when_a_writer_was_there(fd: int) -> None:
 def test_read_is_empty_when_memory_is_blank(fd: int) -> None:
     """A segment whose worker has not started yet has no rows."""
     assert read(fd) == []
-    assert Reader(fd).changed() == []
+    assert list(Reader(fd).changed()) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_changed_names_rows_when_they_changed(fd: int) -> None:
     indices = [segment.slot(b"%d" % number, 40) for number in range(100)]
     reader = Reader(fd)
     assert [reader.keys[number] for number, _ in reader.changed()][1:] == [b"%d" % number for number in range(100)]
-    assert reader.changed() == []
+    assert list(reader.changed()) == []
     segment.slots[indices[50] + 39] += 1
     late = segment.slot(b"late")
     segment.slots[late] = 4
@@ -148,7 +148,7 @@ def test_changed_names_rows_when_they_changed(fd: int) -> None:
     assert changed[b"50"][39] == 1
     assert changed[b"late"] == (4,)
     assert b"20" not in changed
-    assert reader.changed() == []
+    assert list(reader.changed()) == []
 
 
 def write_image(fd: int, image: bytearray) -> None:
