@@ -10,7 +10,6 @@ House rule: no code writes the entities tables in any other way. Cold; called of
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -32,12 +31,33 @@ class UnknownGroupError(KongdpError):
     source = Source.CLIENT
 
 
-@dataclass(frozen=True, slots=True)
 class Transaction:
-    """An open transaction: entities of one group, and the connection for what must change together with them."""
+    """An open transaction: the entities of one group or several, and the connection for what changes together with
+    them.
+    """
 
-    connection: sa.Connection
-    entities: GroupWriter
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self._writers: dict[str, GroupWriter] = {}
+
+    def group(self, group_id: str) -> GroupWriter:
+        """The writer of a group; whoever needs several asks for them in order of id. Raises UnknownGroupError."""
+        writer = self._writers.get(group_id)
+        if writer is None:
+            # Writers of one group wait for each other here (PostgreSQL; SQLite has one writer anyway), so that what the
+            # Admin API checks (uniqueness, references) still holds when it commits, and revisions commit in order.
+            group = tables.groups
+            locked = sa.select(group.c.id).where(group.c.id == group_id).with_for_update()
+            if self.connection.scalar(locked) is None:
+                raise UnknownGroupError(f"there is no runtime group {group_id}")
+            writer = self._writers[group_id] = GroupWriter(self.connection, group_id)
+        return writer
+
+    @property
+    def changes(self) -> dict[str, list[EntityChange]]:
+        """What changed so far, by group; groups without a change are not in it."""
+        by_group = {group_id: writer.changes for group_id, writer in self._writers.items()}
+        return {group_id: changes for group_id, changes in by_group.items() if changes}
 
 
 class Changes:
@@ -45,7 +65,7 @@ class Changes:
 
     def __init__(
         self, database: Database, *, followers: Sequence[Follower] = (), clock: Callable[[], float] = time.time
-    ):
+    ) -> None:
         self.database = database
         self._followers = tuple(followers)
         self._listeners: list[Listener] = []
@@ -56,24 +76,20 @@ class Changes:
         self._listeners.append(listener)
 
     @contextmanager
-    def transaction(self, group_id: str, *, actor: str, summary: str) -> Iterator[Transaction]:
-        """One transaction on a group: all or nothing. Raises UnknownGroupError when there is no such group."""
-        number: int | None = None
+    def transaction(self, *, actor: str, summary: str) -> Iterator[Transaction]:
+        """One transaction: all or nothing; one revision for each group that it changed."""
         with self.database.write() as connection:
-            # Writers of one group wait for each other here (PostgreSQL; SQLite has one writer anyway), so that what the
-            # Admin API checks (uniqueness, references) still holds when it commits, and revisions commit in order.
-            group = tables.groups
-            locked = sa.select(group.c.id).where(group.c.id == group_id).with_for_update()
-            if connection.scalar(locked) is None:
-                raise UnknownGroupError(f"there is no runtime group {group_id}")
-            writer = GroupWriter(connection, group_id)
-            yield Transaction(connection, writer)
-            changes = writer.changes
-            if changes:
-                number = self._append(connection, group_id, actor, summary, changes)
+            transaction = Transaction(connection)
+            yield transaction
+            changed = transaction.changes
+            numbers = {
+                group_id: self._append(connection, group_id, actor, summary, changes)
+                for group_id, changes in changed.items()
+            }
+            for group_id, changes in changed.items():
                 for follower in self._followers:
                     follower(connection, group_id, changes)
-        if number is not None:
+        for group_id, number in numbers.items():
             for listener in self._listeners:
                 listener(group_id, number)
 
@@ -125,8 +141,8 @@ class GroupStore:
     @contextmanager
     def write(self, *, actor: str, summary: str) -> Iterator[Writer]:
         """One transaction."""
-        with self._changes.transaction(self.group_id, actor=actor, summary=summary) as transaction:
-            yield transaction.entities
+        with self._changes.transaction(actor=actor, summary=summary) as transaction:
+            yield transaction.group(self.group_id)
 
 
 class JoinedStore:

@@ -110,7 +110,8 @@ def test_nothing_is_kept_when_the_block_raises(changes: Changes, group_id: str, 
             writer.put("services", row(1))
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail_halfway)
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     with database.read() as connection:
         assert latest_revision(connection, group_id) == 0
     assert heard == []

@@ -99,12 +99,18 @@ class Database:
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     def upsert(
-        self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]], *, add: tuple[str, ...] = ()
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        rows: list[dict[str, Any]],
+        *,
+        add: tuple[str, ...] = (),
+        keep: tuple[str, ...] = (),
     ) -> None:
-        """Insert rows, replacing the other columns of those whose primary key exists; columns in `add` are added up
-        instead.
+        """Insert rows, replacing the other columns of those whose primary key exists.
 
-        The rows of one call must have distinct primary keys and the same columns.
+        Columns in `add` are added up instead, those in `keep` stay as they are. The rows of one call must have distinct
+        primary keys and the same columns.
         """
         keys = [column.name for column in table.primary_key.columns]
         for start in range(0, len(rows), STATEMENT_ROWS_MAX):
@@ -113,7 +119,7 @@ class Database:
             changed = {
                 name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
                 for name in chunk[0]
-                if name not in keys
+                if name not in keys and name not in keep
             }
             connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed))
 

@@ -1,0 +1,205 @@
+"""The control plane without its API: store, authority, hub, cluster and telemetry listeners, put together in one place.
+
+In: plain values (server reads the settings) and bound sockets.  Out: an object whose parts the API uses; `start` and
+`stop`.
+House rule: everything that can fail because of an operator fails in `open_plane`, before anything listens. Cold.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kongdp.controlplane import activity, catalogue, groups, ledger, nodes
+from kongdp.controlplane.accounts import Accounts
+from kongdp.controlplane.authority import Authority
+from kongdp.controlplane.changes import Changes
+from kongdp.controlplane.cluster.est import Enrolment
+from kongdp.controlplane.cluster.gate import Clocks, Gate
+from kongdp.controlplane.cluster.listener import ClusterListener
+from kongdp.controlplane.cluster.requests import Limits
+from kongdp.controlplane.cluster.trust import ClusterPair, Trust
+from kongdp.controlplane.export import Exporter
+from kongdp.controlplane.hub import Hub
+from kongdp.controlplane.ingest import CounterIngest
+from kongdp.controlplane.nodes import Node
+from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.migrations import migrate
+from kongdp.sync.messages import CounterFrame
+
+LOG = logging.getLogger("kongdp.controlplane")
+SETUP_SCRIPT = Path(__file__).parent / "cluster" / "runtime-setup.sh"
+# How often what expires is looked at: the server's certificate, rows of nodes that never came back.
+HOUSEKEEPING_S = 3600.0
+FAREWELL = "the control plane is stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a control plane must be told. Sockets are bound and listen already."""
+
+    prefix: Path
+    database_url: str
+    cluster_sockets: Sequence[socket.socket]
+    telemetry_sockets: Sequence[socket.socket]
+    cluster_pair: ClusterPair | None = None
+    names: tuple[str, ...] = ()
+    certificate_lifetime_s: int = 183 * 86_400
+    payload_bytes_max: int = 16 * 1024 * 1024
+    purge_delay_s: float = 14 * 86_400.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class Plane:
+    """The parts. Made by `open_plane`; `start` and `stop` belong to one event loop."""
+
+    def __init__(
+        self, options: Options, database: Database, authority: Authority, trust: Trust, clock: "Clock"
+    ) -> None:
+        self.options = options
+        self.database = database
+        self.authority = authority
+        self.clock = clock
+        self.default_group_id = groups.ensure_default(database, clock)
+        self.changes = Changes(database, followers=(catalogue.follow_services, activity.follow_routes), clock=clock)
+        self.exporter = Exporter(database, clock)
+        self.accounts = Accounts(database, clock=clock)
+        self._trust = trust
+        self._hub: Hub | None = None
+        self._ingest: CounterIngest | None = None
+        self._listeners: list[ClusterListener] = []
+        self._housekeeper: asyncio.Task[None] | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The connected data planes; exists from `start` on."""
+        assert self._hub is not None, "started before use"
+        return self._hub
+
+    async def start(self) -> None:
+        """Listen."""
+        options = self.options
+        self._hub = Hub(
+            self.exporter.export_soon,
+            _Rows(self.database),
+            wall=self.clock,
+            payload_bytes_max=options.payload_bytes_max,
+        )
+        self.changes.subscribe(self._hub.changed_elsewhere)
+        self._ingest = CounterIngest(self._store_counters)
+        enrolment = Enrolment(
+            self.authority,
+            self.accounts,
+            self.database,
+            lifetime_s=options.certificate_lifetime_s,
+            clock=self.clock,
+        )
+        gate = Gate(
+            self.authority,
+            self.database,
+            self._hub,
+            self._ingest,
+            enrolment,
+            cluster_pair=options.cluster_pair,
+            setup_script=SETUP_SCRIPT.read_bytes(),
+            clocks=Clocks(self.clock, asyncio.get_running_loop().time),
+        )
+        sync = self._trust.listening_context(requires_certificate=False)
+        telemetry = self._trust.listening_context(requires_certificate=True)
+        self._listeners = [
+            *(
+                ClusterListener("cluster", s, sync, gate.answer_cluster, options.limits)
+                for s in options.cluster_sockets
+            ),
+            *(
+                ClusterListener("telemetry", s, telemetry, gate.answer_telemetry, options.limits)
+                for s in options.telemetry_sockets
+            ),
+        ]
+        for listener in self._listeners:
+            await listener.start()
+        self._housekeeper = asyncio.create_task(self._keep_house())
+
+    async def stop(self) -> None:
+        """Close every connection, write what is known, close the database."""
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+        await asyncio.gather(*(listener.stop(FAREWELL) for listener in self._listeners))
+        if self._ingest is not None:
+            await self._ingest.close()
+        if self._hub is not None:
+            await self._hub.close()
+        self.database.close()
+
+    async def refresh_trust(self) -> None:
+        """Let new pins in, show a renewed server certificate. Call after either changed."""
+        await self.database.run(refresh_trust, self._trust, self.authority, self.database, self.options.names)
+
+    async def _store_counters(self, frames: Sequence[CounterFrame]) -> None:
+        await self.database.run(activity.add, self.database, frames, self.clock())
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            try:
+                await self.refresh_trust()
+                await self.database.run(self._purge)
+            except Exception:
+                # A boundary: the next round may find the database or the disk well again.
+                LOG.exception("housekeeping failed")
+
+    def _purge(self) -> None:
+        with self.database.write() as connection:
+            count = nodes.purge(connection, self.clock() - self.options.purge_delay_s)
+        if count:
+            LOG.info("removed %d data planes that were not seen for %.0f s", count, self.options.purge_delay_s)
+
+
+class Clock:
+    """Wall time; the real one unless a test hands in another."""
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+
+class _Rows:
+    """Node rows of the hub into the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, alive: Sequence[Node], ended: Sequence[tuple[str, str, float]]) -> None:
+        """Rows first, so that the end of a connection finds whether a newer one has taken over."""
+        if alive:
+            await self._database.run(nodes.save, self._database, alive)
+        if ended:
+            await self._database.run(nodes.save_disconnected, self._database, ended)
+
+
+def open_plane(options: Options, clock: Clock | None = None) -> Plane:
+    """Open database and authority and build the TLS contexts. Raises KongdpError with a message for the operator."""
+    clock = clock or Clock()
+    options.prefix.mkdir(parents=True, exist_ok=True)
+    database = Database(options.database_url)
+    try:
+        migrate(database)
+        authority = Authority.open(options.prefix / "authority", clock)
+        trust = Trust(authority.certificate_pem, options.cluster_pair)
+        plane = Plane(options, database, authority, trust, clock)
+        refresh_trust(trust, authority, database, options.names)
+    except BaseException:
+        database.close()
+        raise
+    return plane
+
+
+def refresh_trust(trust: Trust, authority: Authority, database: Database, names: Sequence[str]) -> None:
+    """Build the TLS contexts from what is on disk and in the database now; renews the server's certificate when due."""
+    certificate, key = authority.server_certificate(names)
+    with database.read() as connection:
+        pins = [pin.cert for pin in ledger.pinned(connection)]
+    trust.refresh(certificate, key, pins)
