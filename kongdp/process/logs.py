@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TextIO
 
+from kongdp.settings import Settings
+
 NOTICE: Final = 25
 ALERT: Final = 60
 EMERG: Final = 70
@@ -52,7 +54,13 @@ class LogTargetError(Exception):
     """The target of a log cannot be opened; the message names it."""
 
 
-def set_up(level: str, target: str, prefix: Path, *, process: str, secrets: Iterable[str] = ()) -> None:
+def configure_logs(settings: Settings, process: str) -> None:
+    """Log as the settings of this node say, to proxy_error_log; `process` names this one. Raises LogTargetError."""
+    target = settings.proxy_error_log
+    log_to(settings.log_level, target, Path(settings.prefix), process=process, secrets=settings.secrets())
+
+
+def log_to(level: str, target: str, prefix: Path, *, process: str, secrets: Iterable[str] = ()) -> None:
     """Send everything of this process from `level` up to `target`; replaces an earlier set-up.
 
     `target` is a path (relative to `prefix`), /dev/stdout, /dev/stderr, `off`, or
@@ -81,7 +89,7 @@ def echo_to_stderr(level: str = "notice") -> None:
     root.addHandler(handler)
 
 
-def reopen() -> None:
+def reopen_logs() -> None:
     """Open log files again under their names, after a rotation (SIGUSR1). A file that cannot be opened goes on as it
     was.
     """

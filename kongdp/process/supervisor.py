@@ -285,7 +285,7 @@ class Supervisor:
     def _on_signal(self, number: int, now: float) -> None:
         log.log(logs.NOTICE, "%s received", signal.Signals(number).name)
         if number == signal.SIGUSR1:
-            logs.reopen()
+            logs.reopen_logs()
             # One that is not ready may have no handler yet, and the signal's default is death.
             self._crew.signal(number, [child for child in self._crew.children if child.is_ready])
         elif number == signal.SIGHUP:
