@@ -155,12 +155,12 @@ class Crew:
                 failed.append(Ended(slot, None, f"{slot.name} cannot be started: {error}"))
         return failed
 
-    def forgive(self, gap_s: float) -> None:
-        """This process stood still for a while (a suspended machine, SIGSTOP): nobody was silent meanwhile."""
+    def forgive(self, gap_s: float, now: float) -> None:
+        """This process stood still for a while (a suspended machine, SIGSTOP): silence is counted from now on."""
         for child in self.children:
             child.started_at += gap_s
             if child.last_heard is not None:
-                child.last_heard += gap_s
+                child.last_heard = now
 
     # -- what the supervisor and a reload ask for
 

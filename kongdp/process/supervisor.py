@@ -189,7 +189,7 @@ class Supervisor:
         now = time.monotonic()
         if now - before - wait_s >= CLOCK_GAP_S:
             log.warning("stood still for %.1f s", now - before - wait_s)
-            self._crew.forgive(now - before - wait_s)
+            self._crew.forgive(now - before - wait_s, now)
         for key, _mask in events:
             if isinstance(key.data, Child):
                 self._crew.hear(key.data, now)
