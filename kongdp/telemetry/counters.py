@@ -114,6 +114,7 @@ NODE_NUMBERS: Final = (
         "swap_us_last", "peak", "snapshot_last_swap_seconds", "From receipt to use of the last configuration", 1e-6
     ),
     NodeNumber("loop_lag_us", "peak", "event_loop_lag_seconds", "Lateness of the last once-a-second tick", 1e-6),
+    NodeNumber("ticks", "counter", "worker_ticks", "Once-a-second ticks of workers"),
     NodeNumber(
         "log_lines_dropped", "counter", "log_lines_dropped", "Access log lines dropped because the writer lagged"
     ),
@@ -123,7 +124,8 @@ NODE_NUMBERS: Final = (
 class NodeCounters:
     """Slot indices of a worker's own numbers, one attribute for each name of NODE_NUMBERS.
 
-    Gauges and peaks start at 0 for each writer: what a killed worker had open is gone with it.
+    Gauges and peaks start at 0 for each writer: what a killed worker had open is gone with it. A worker adds 1 to `ticks`
+    once a second: that is how a reader tells a living one's gauges from those that a killed one left.
     """
 
     __slots__ = tuple(number.name for number in NODE_NUMBERS)
@@ -153,6 +155,7 @@ class NodeCounters:
     swap_us: int
     swap_us_last: int
     loop_lag_us: int
+    ticks: int
     log_lines_dropped: int
 
     def __init__(self, segment: Segment) -> None:

@@ -243,10 +243,12 @@ def _thinned(samples: list[_Sample]) -> list[_Sample]:
 
 
 def _merge(earlier: list[_Sample], later: list[_Sample]) -> list[_Sample]:
-    """Samples by boot and time; those of one boot and time become one. Boots keep the order in which they appear."""
-    boots = {sample.origin: number for number, sample in reversed([*enumerate([*earlier, *later])])}
+    """Samples by boot (the one with the oldest sample first) and time; those of one boot and time become one."""
+    boots: dict[Origin, float] = {}
+    for sample in (*earlier, *later):
+        boots[sample.origin] = min(sample.at, boots.get(sample.origin, sample.at))
     merged: list[_Sample] = []
-    for sample in sorted([*earlier, *later], key=lambda each: (boots[each.origin], each.at)):
+    for sample in sorted([*earlier, *later], key=lambda each: (boots[each.origin], each.origin, each.at)):
         last = merged[-1] if merged else None
         if last is not None and (last.origin, last.at) == (sample.origin, sample.at):
             last.absorb(sample)

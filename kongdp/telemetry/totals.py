@@ -29,6 +29,9 @@ from kongdp.telemetry.counters import (
 )
 from kongdp.telemetry.segment import OVERFLOW_KEY, Reader, SegmentError
 
+# As long as the supervisor waits before it replaces a silent worker.
+SILENCE_S = 5
+
 _KINDS = {number.name: number.kind for number in NODE_NUMBERS}
 
 
@@ -140,15 +143,23 @@ class Totals:
 class _Source:
     """One attached segment: its reader, and for each of its rows where the values go."""
 
-    __slots__ = ("alive", "node", "number", "overflow", "reader", "sinks")
+    __slots__ = ("node", "number", "overflow", "reader", "sinks", "ticked_at", "ticks")
 
     def __init__(self, number: int, reader: Reader) -> None:
         self.number = number
         self.reader = reader
-        self.alive = True
+        self.ticks = 0
+        self.ticked_at = 0.0
         self.node: dict[str, int] = {}
         self.overflow = (0, 0)
         self.sinks: list[_Sink] = []
+
+    def is_alive(self, now: float) -> bool:
+        """Whether a worker ticks here, as far as one can tell."""
+        ticks = self.node.get("ticks", 0)
+        if ticks != self.ticks:
+            self.ticks, self.ticked_at = ticks, now
+        return not ticks or now - self.ticked_at < SILENCE_S
 
 
 class TotalsReader:
@@ -167,15 +178,13 @@ class TotalsReader:
         if (index, generation) not in self._sources:
             self._sources[index, generation] = _Source(len(self._sources), Reader(fd))
 
-    def retire(self, index: int, generation: int) -> None:
-        """The worker has ended: what it had open is gone. Its counts stay. Unknown pairs are ignored."""
-        source = self._sources.get((index, generation))
-        if source is not None:
-            source.alive = False
+    def refresh(self, now: float = 0) -> list[CodeRow]:
+        """Bring `totals` up to date; the code rows that changed since the last refresh (all at first), each once.
 
-    def refresh(self) -> list[CodeRow]:
-        """Bring `totals` up to date; the code rows that changed since the last refresh (all at first), each once."""
-        steps = self.refresh_steps()
+        `now` is monotonic time in s: gauges of a worker that has not ticked for SILENCE_S do not count. (A worker that has
+        never ticked is believed.)
+        """
+        steps = self.refresh_steps(now)
         while True:
             try:
                 next(steps)
@@ -183,7 +192,7 @@ class TotalsReader:
                 changed: list[CodeRow] = end.value
                 return changed
 
-    def refresh_steps(self) -> Generator[None, None, list[CodeRow]]:
+    def refresh_steps(self, now: float = 0) -> Generator[None, None, list[CodeRow]]:
         """As `refresh`, pausing between slices: a new agent's first look at 100,000 routes takes seconds.
 
         One at a time. Totals are whole again when it has ended; in between some rows are newer than others.
@@ -199,7 +208,7 @@ class TotalsReader:
                     yield
             except SegmentError as error:
                 self.errors[name] = str(error)
-        self._merge_node()
+        self._merge_node(now)
         return [route.code_row(code_source) for (_, code_source), route in touched.items()]
 
     def _grow(self, source: _Source, number: int) -> None:
@@ -207,11 +216,12 @@ class TotalsReader:
         for key in source.reader.keys[len(source.sinks) : number + 1]:
             source.sinks.append(_sink(self.totals, source, key))
 
-    def _merge_node(self) -> None:
+    def _merge_node(self, now: float) -> None:
         node = self.totals.node
         sources = self._sources.values()
+        living = [source for source in sources if source.is_alive(now)]
         for name, kind in _KINDS.items():
-            values = [source.node.get(name, 0) for source in sources if kind == "counter" or source.alive]
+            values = [source.node.get(name, 0) for source in (sources if kind == "counter" else living)]
             node[name] = max(values, default=0) if kind == "peak" else sum(values)
         self.totals.rows_refused = sum(source.overflow[0] for source in sources)
         self.totals.requests_overflowed = sum(source.overflow[1] for source in sources)

@@ -37,23 +37,26 @@ def test_counts_are_added_when_several_workers_count_the_same_route() -> None:
 
 
 def test_totals_stay_when_a_worker_ends_and_another_agent_reads() -> None:
-    """Counters of an ended worker are kept, its gauges are not; a new reader has the same totals."""
+    """Counters of an ended worker are kept; its gauges count no longer when it stops ticking; a new agent agrees."""
     with memory() as one, memory() as two:
+        living = (Segment.open(one).slots, 0)
         for fd, requests in ((one, 5), (two, 7)):
             segment = Segment.open(fd)
             node = NodeCounters(segment)
             segment.slots[node.requests_total] = requests
             segment.slots[node.connections_active] = requests
             segment.slots[node.loop_lag_us] = requests
+            segment.slots[node.ticks] = 9
+            living = living if fd == two else (segment.slots, node.ticks)
             RouteCounters(segment, ROUTE).count(401, 0, 0, 0, 0, 0)
         reader = TotalsReader()
         reader.attach(0, 1, one)
         reader.attach(0, 2, two)
-        reader.refresh()
+        reader.refresh(100)
         assert (reader.totals.node["connections_active"], reader.totals.node["loop_lag_us"]) == (12, 7)
-        reader.retire(0, 2)
-        reader.retire(9, 9)
-        reader.refresh()
+        slots, ticks = living
+        slots[ticks] += 1
+        reader.refresh(106)
         assert (reader.totals.node["connections_active"], reader.totals.node["loop_lag_us"]) == (5, 5)
         assert reader.totals.node["requests_total"] == 12
         again = TotalsReader()
