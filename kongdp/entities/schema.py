@@ -106,7 +106,7 @@ class Schema:
             edit = self.shape.expand(edit, problems)
             if problems:
                 raise SchemaViolation(problems)
-        merged = self._shape_or_own({**previous, **edit}).merge(edit, previous)
+        merged = self.shape_of({**previous, **edit}).merge(edit, previous)
         return self._write(merged, now, transform, given=edit, updating=True)
 
     def load(self, raw: Mapping[str, Any], problems: Problems, now: float) -> Row:
@@ -164,7 +164,8 @@ class Schema:
         shape = self._shape_for(raw, problems)
         return {} if shape is None else shape.fill(raw, problems, updating=updating)
 
-    def _shape_or_own(self, raw: Mapping[str, Any]) -> Shape:
+    def shape_of(self, raw: Mapping[str, Any]) -> Shape:
+        """The fields that apply to this entity, or those of the collection where its kind cannot be told."""
         return self._shape_for(raw, {}) or self.shape
 
     def _shape_for(self, raw: Mapping[str, Any], problems: Problems) -> Shape | None:

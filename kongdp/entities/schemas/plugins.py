@@ -58,12 +58,6 @@ class PluginSchema:
     def _own_shape(self) -> Shape:
         return Shape(self.fields, self.checks)
 
-    def config_problems(self, config: Mapping[str, Any]) -> Any:
-        """What is wrong with a configuration alone, without the checks that span it; None when nothing is."""
-        problems: dict[str, Any] = {}
-        self._own_shape().fill({"config": dict(config)}, problems)
-        return problems or None
-
 
 def config(*fields: tuple[str, Field], shape: Shape | None = None, **rules: Any) -> tuple[str, Field]:
     """The `config` field of a plugin."""

@@ -1,0 +1,1 @@
+"""The acl plugin: `config` is what operators write, without any behaviour."""

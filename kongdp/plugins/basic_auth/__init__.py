@@ -1,0 +1,1 @@
+"""The basic-auth plugin: `config` is what operators write, without any behaviour."""

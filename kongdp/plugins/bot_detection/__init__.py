@@ -1,0 +1,1 @@
+"""The bot-detection plugin: `config` is what operators write, without any behaviour."""

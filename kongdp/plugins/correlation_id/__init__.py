@@ -1,0 +1,1 @@
+"""The correlation-id plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The cors plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The file-log plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The ip-restriction plugin: `config` is what operators write, without any behaviour."""

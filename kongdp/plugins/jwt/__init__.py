@@ -1,0 +1,1 @@
+"""The jwt plugin: `config` is what operators write, without any behaviour."""

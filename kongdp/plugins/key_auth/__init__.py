@@ -1,0 +1,1 @@
+"""The key-auth plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The prometheus plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The proxy-cache plugin: `config` is what operators write, without any behaviour."""

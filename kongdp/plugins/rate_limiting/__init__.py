@@ -1,0 +1,1 @@
+"""The rate-limiting plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The request-size-limiting plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The request-termination plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The request-transformer plugin: `config` is what operators write, without any behaviour."""

@@ -1,0 +1,1 @@
+"""The response-transformer plugin: `config` is what operators write, without any behaviour."""
