@@ -131,6 +131,14 @@ class Hub:
         for plane in list(self._by_node.get(node_id, [])):
             plane.dismiss(reason)
 
+    def dismiss_pinned(self, group_id: str) -> None:
+        """End the connections of a group that hold no certificate of ours; those still pinned come back by
+        themselves.
+        """
+        for plane in self.connected(group_id):
+            if not plane.peer.is_ours:
+                plane.dismiss("the pinned certificates have changed")
+
     async def flush(self) -> None:
         """Wait until the rows in the database are what this process knows."""
         await self._rows_clean.wait()

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from kongdp.controlplane import activity, catalogue, groups, ledger, nodes
 from kongdp.controlplane.accounts import Accounts
 from kongdp.controlplane.authority import Authority
@@ -133,6 +135,23 @@ class Plane:
         if self._hub is not None:
             await self._hub.close()
         self.database.close()
+
+    @property
+    def count_connections(self) -> int:
+        """Connections open at both listeners."""
+        return sum(listener.count_connections for listener in self._listeners)
+
+    async def is_database_reachable(self) -> bool:
+        """Whether the database answers."""
+        try:
+            await self.database.run(self._ask_database)
+        except sa.exc.SQLAlchemyError:
+            return False
+        return True
+
+    def _ask_database(self) -> None:
+        with self.database.read() as connection:
+            connection.execute(sa.select(1))
 
     async def refresh_trust(self) -> None:
         """Let new pins in, show a renewed server certificate. Call after either changed."""

@@ -4,9 +4,11 @@ In: a bound socket, a TLS context, an application.  Out: nothing; the applicatio
 """
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
+from pathlib import Path
 
 from kongdp.controlplane.cluster.connection import ClusterConnection, Owner
 from kongdp.controlplane.cluster.requests import Application, Limits
@@ -44,6 +46,28 @@ def bind(setting: str, address: str, port: int) -> socket.socket:
         raise ListenError(f"{setting}: cannot listen on {address}:{port}: {error.strerror}") from None
     sock.setblocking(False)
     return sock
+
+
+def bind_unix(setting: str, path: str) -> socket.socket:
+    """A bound Unix socket that listens; one that a dead process left behind is replaced. Raises ListenError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_abandoned(path):
+            Path(path).unlink()
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"{setting}: cannot listen on unix:{path}: {error.strerror or error}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _is_abandoned(path: str) -> bool:
+    if not Path(path).is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 class ClusterListener:

@@ -1,0 +1,202 @@
+"""Endpoints of the catalogue: services, versions, implementations, and the record of status codes.
+
+In: HTTP.  Out: JSON; rules and transactions are `catalogue`'s. Cold. Source: walkthrough sections 2 to 6 and 10.
+"""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from kongdp.controlplane.activity import FRAME_DEFAULT, Record
+from kongdp.controlplane.api.problems import ApiError
+from kongdp.controlplane.catalogue import Catalogue, Implementation, Service, Version
+from kongdp.controlplane.groups import DEFAULT
+from kongdp.controlplane.store.database import Database
+
+ACTOR = "catalogue API"
+Frame = Annotated[str, Query(description="how far back: 5m, 15m, 30m, 1h, 3h, 6h, 12h, 24h, 7d, 30d")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewService(_Body):
+    """A service to create."""
+
+    name: str
+    description: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class ServiceChange(_Body):
+    """What to change of a service."""
+
+    name: str | None = None
+    description: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class NewVersion(_Body):
+    """A version to create; `group` is the id or name of the runtime group, where it stays."""
+
+    name: str
+    group: str = DEFAULT
+
+
+class VersionChange(_Body):
+    """What to change of a version."""
+
+    name: str
+
+
+class NewImplementation(_Body):
+    """Gateway service (Kong's fields; `url` or protocol, host, port, path) and its first route (Kong's fields)."""
+
+    service: dict[str, Any]
+    route: dict[str, Any]
+
+
+class ImplementationChange(_Body):
+    """Fields to change of the Gateway service, and of a route (named by `id` when there are several)."""
+
+    service: dict[str, Any] = Field(default_factory=dict)
+    route: dict[str, Any] = Field(default_factory=dict)
+
+
+def make_router(catalogue: Catalogue, database: Database) -> APIRouter:
+    """The endpoints."""
+    router = APIRouter(prefix="/v2/catalogue", tags=["catalogue"])
+    _add_services(router, catalogue, database)
+    _add_versions(router, catalogue, database)
+    _add_implementations(router, catalogue, database)
+    return router
+
+
+def _add_services(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
+    @router.get("/services")
+    async def list_services() -> dict[str, Any]:
+        """All services."""
+        return {"items": [_shown(service) for service in await database.run(catalogue.services)]}
+
+    @router.post("/services", status_code=201)
+    async def create_service(request: NewService) -> dict[str, Any]:
+        """A new service."""
+        return _shown(await database.run(catalogue.create_service, request.name, request.description, request.labels))
+
+    @router.get("/services/{service}")
+    async def get_service(service: str) -> dict[str, Any]:
+        """A service, by id or name."""
+        return _shown(await database.run(catalogue.service, service))
+
+    @router.patch("/services/{service}")
+    async def update_service(service: str, request: ServiceChange) -> dict[str, Any]:
+        """Change a service."""
+        changed = await database.run(
+            catalogue.update_service,
+            service,
+            actor=ACTOR,
+            name=request.name,
+            description=request.description,
+            labels=request.labels,
+        )
+        return _shown(changed)
+
+    @router.delete("/services/{service}", status_code=204)
+    async def delete_service(service: str) -> Response:
+        """Delete a service with everything below it."""
+        await database.run(catalogue.delete_service, service, actor=ACTOR)
+        return Response(status_code=204)
+
+    @router.get("/services/{service}/status-codes")
+    async def service_status_codes(service: str, frame: Frame = FRAME_DEFAULT) -> dict[str, Any]:
+        """Counts by status code over all versions."""
+        return _shown_record(await database.run(catalogue.service_status_codes, service, frame), frame)
+
+
+def _add_versions(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
+    @router.get("/services/{service}/versions")
+    async def list_versions(service: str) -> dict[str, Any]:
+        """A service's versions."""
+        return {"items": [_shown(version) for version in await database.run(catalogue.versions, service)]}
+
+    @router.post("/services/{service}/versions", status_code=201)
+    async def create_version(service: str, request: NewVersion) -> dict[str, Any]:
+        """A new version."""
+        return _shown(await database.run(catalogue.create_version, service, request.name, request.group))
+
+    @router.get("/versions/{version}")
+    async def get_version(version: str) -> dict[str, Any]:
+        """A version, by id."""
+        return _shown(await database.run(catalogue.version, version))
+
+    @router.patch("/versions/{version}")
+    async def rename_version(version: str, request: VersionChange) -> dict[str, Any]:
+        """Rename a version; its group is fixed."""
+        return _shown(await database.run(catalogue.rename_version, version, request.name))
+
+    @router.delete("/versions/{version}", status_code=204)
+    async def delete_version(version: str) -> Response:
+        """Delete a version with its implementation."""
+        await database.run(catalogue.delete_version, version, actor=ACTOR)
+        return Response(status_code=204)
+
+    @router.get("/versions/{version}/status-codes")
+    async def status_codes(version: str, frame: Frame = FRAME_DEFAULT) -> dict[str, Any]:
+        """Counts by status code of what was sent through the version's routes, also through those that have gone."""
+        return _shown_record(await database.run(catalogue.status_codes, version, frame), frame)
+
+
+def _add_implementations(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
+    path = "/versions/{version}/implementation"
+
+    @router.get(path)
+    async def get_implementation(version: str) -> dict[str, Any]:
+        """What a version runs on."""
+        found = await database.run(catalogue.try_implementation, version)
+        if found is None:
+            raise ApiError(404, "the version has no implementation")
+        return asdict(found)
+
+    @router.post(path, status_code=201)
+    async def create_implementation(version: str, request: NewImplementation) -> dict[str, Any]:
+        """Make a Gateway service and its first route, both or neither."""
+        return asdict(
+            await database.run(catalogue.create_implementation, version, request.service, request.route, actor=ACTOR)
+        )
+
+    @router.patch(path)
+    async def update_implementation(version: str, request: ImplementationChange) -> dict[str, Any]:
+        """Change fields of the Gateway service, of a route, or both."""
+        return asdict(
+            await database.run(catalogue.update_implementation, version, request.service, request.route, actor=ACTOR)
+        )
+
+    @router.delete(path, status_code=204)
+    async def delete_implementation(version: str) -> Response:
+        """Remove the Gateway service with its routes; the version stays."""
+        await database.run(catalogue.delete_implementation, version, actor=ACTOR)
+        return Response(status_code=204)
+
+
+def _shown(value: Service | Version | Implementation) -> dict[str, Any]:
+    shown = asdict(value)
+    shown.pop("slug", None)
+    return shown
+
+
+def _shown_record(record: Record, frame: str) -> dict[str, Any]:
+    return {
+        "frame": frame,
+        "start": record.start,
+        "end": record.end,
+        "step": record.step,
+        "total": sum(record.codes.values()),
+        "codes": {str(code): count for code, count in record.codes.items()},
+        "routes": {
+            route: {str(code): count for code, count in codes.items()} for route, codes in record.routes.items()
+        },
+        "points": [{"at": at, "code": code, "count": count} for at, code, count in record.points],
+    }

@@ -1,0 +1,268 @@
+"""Konnect-shaped endpoints of runtime groups ("control planes"): the groups, their nodes, certificates, tokens,
+expected hash.
+
+In: HTTP.  Out: JSON; decisions are made in `nodes`, `ledger`, `accounts`. Cold. Source: protocol notes 7.5, 7.6.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from kongdp.controlplane import accounts, groups, ledger, nodes
+from kongdp.controlplane.api.problems import ApiError
+from kongdp.controlplane.groups import Group
+from kongdp.controlplane.nodes import Node
+from kongdp.controlplane.plane import Plane
+
+GroupName = Annotated[str, Path(description="id or name of a runtime group; `default` always exists")]
+PageSize = Annotated[int, Query(alias="page.size", ge=1, le=1000)]
+PageNumber = Annotated[int, Query(alias="page.number", ge=1, le=1_000_000)]
+
+COMPATIBILITY = {
+    nodes.NORMAL: "COMPATIBILITY_STATE_FULLY_COMPATIBLE",
+    nodes.UNKNOWN: "COMPATIBILITY_STATE_UNKNOWN",
+}
+INCOMPATIBLE = "COMPATIBILITY_STATE_INCOMPATIBLE"
+
+
+class TokenRequest(BaseModel):
+    """How long an enrolment token may be used, in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lifetime_s: float = Field(default=accounts.TOKEN_LIFETIME_S, gt=0, le=accounts.TOKEN_LIFETIME_S_MAX)
+
+
+class CertificateRequest(BaseModel):
+    """A certificate to pin, as PEM."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cert: str = Field(max_length=65_536)
+    title: str = Field(default="", max_length=1024)
+
+
+def make_router(plane: Plane) -> APIRouter:
+    """The endpoints over a running control plane."""
+    router = APIRouter(prefix="/v2/control-planes", tags=["control planes"])
+    _add_groups(router, plane)
+    _add_nodes(router, plane)
+    _add_certificates(router, plane)
+
+    @router.post("/{group}/enrolment-tokens", status_code=201)
+    async def create_token(group: GroupName, request: TokenRequest | None = None) -> dict[str, Any]:
+        """Make a token with which one data plane may enrol, once. It is shown only here."""
+        found = await _group(plane, group)
+        lifetime_s = (request or TokenRequest()).lifetime_s
+
+        def make() -> dict[str, Any]:
+            now = plane.clock()
+            with plane.database.write() as connection:
+                return accounts.create_token(
+                    connection, found.id, created_by="admin API", lifetime_s=lifetime_s, now=now
+                )
+
+        made = await plane.database.run(make)
+        return {**made, "ca_fingerprint": plane.authority.fingerprint}
+
+    return router
+
+
+def _add_groups(router: APIRouter, plane: Plane) -> None:
+    @router.get("")
+    async def list_groups(size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
+        """Every runtime group."""
+
+        def read() -> list[Group]:
+            with plane.database.read() as connection:
+                return groups.all_groups(connection)
+
+        return _page([_shown_group(group, plane) for group in await plane.database.run(read)], size, number)
+
+    @router.get("/{group}")
+    async def get_group(group: GroupName) -> dict[str, Any]:
+        """One runtime group."""
+        return _shown_group(await _group(plane, group), plane)
+
+    @router.get("/{group}/expected-config-hash")
+    async def expected_hash(group: GroupName) -> dict[str, Any]:
+        """The hash that every data plane of the group should report."""
+        found = await _group(plane, group)
+        payload = await plane.hub.current(found.id)
+        return {
+            "expected_hash": payload.config_hash,
+            "created_at": int(found.created_at),
+            "updated_at": int(payload.exported_at),
+            "problem": plane.hub.problem(found.id),
+        }
+
+
+def _add_nodes(router: APIRouter, plane: Plane) -> None:
+    @router.get("/{group}/nodes")
+    async def list_nodes(group: GroupName, size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
+        """The data planes of a group, the one seen last first."""
+        found = await _group(plane, group)
+        expected = (await plane.hub.current(found.id)).config_hash
+        await plane.hub.flush()
+
+        def read() -> list[Node]:
+            with plane.database.read() as connection:
+                return nodes.in_group(connection, found.id)
+
+        now = plane.clock()
+        return _page([shown_node(node, expected, now) for node in await plane.database.run(read)], size, number)
+
+    @router.get("/{group}/nodes/{node_id}")
+    async def get_node(group: GroupName, node_id: str) -> dict[str, Any]:
+        """One data plane."""
+        found = await _group(plane, group)
+        expected = (await plane.hub.current(found.id)).config_hash
+        await plane.hub.flush()
+
+        def read() -> Node | None:
+            with plane.database.read() as connection:
+                return nodes.find(connection, node_id)
+
+        node = await plane.database.run(read)
+        if node is None or node.group_id != found.id:
+            raise ApiError(404, f"there is no node {node_id!r} in this group")
+        return {"item": shown_node(node, expected, plane.clock())}
+
+    @router.delete("/{group}/nodes/{node_id}", status_code=204)
+    async def delete_node(group: GroupName, node_id: str, revoke: bool = False) -> Response:
+        """Forget a node's row; a live one simply reappears, unless `revoke` takes its certificates away."""
+        found = await _group(plane, group)
+
+        def delete() -> bool:
+            with plane.database.write() as connection:
+                is_known = nodes.forget(connection, found.id, node_id)
+                if is_known and revoke:
+                    ledger.revoke_node(connection, node_id, plane.clock())
+                return is_known
+
+        if not await plane.database.run(delete):
+            raise ApiError(404, f"there is no node {node_id!r} in this group")
+        if revoke:
+            plane.hub.dismiss(node_id, "the node's certificate was revoked")
+        return Response(status_code=204)
+
+
+def _add_certificates(router: APIRouter, plane: Plane) -> None:
+    @router.get("/{group}/dp-client-certificates")
+    async def list_certificates(group: GroupName) -> dict[str, Any]:
+        """The certificates pinned for nodes of a group."""
+        found = await _group(plane, group)
+
+        def read() -> list[ledger.PinnedCertificate]:
+            with plane.database.read() as connection:
+                return ledger.pinned(connection, found.id)
+
+        items = [_shown_pin(pin) for pin in await plane.database.run(read)]
+        return {"items": items, "page": {"total_count": len(items)}}
+
+    @router.post("/{group}/dp-client-certificates", status_code=201)
+    async def pin_certificate(group: GroupName, request: CertificateRequest) -> dict[str, Any]:
+        """Let nodes in that show this certificate."""
+        found = await _group(plane, group)
+
+        def pin() -> ledger.PinnedCertificate:
+            with plane.database.write() as connection:
+                return ledger.pin(connection, found.id, request.cert, request.title, plane.clock())
+
+        pinned = await plane.database.run(pin)
+        await plane.refresh_trust()
+        return {"item": _shown_pin(pinned)}
+
+    @router.get("/{group}/dp-client-certificates/{certificate_id}")
+    async def get_certificate(group: GroupName, certificate_id: str) -> dict[str, Any]:
+        """One pinned certificate."""
+        for item in (await list_certificates(group))["items"]:
+            if item["id"] == certificate_id:
+                return {"item": item}
+        raise ApiError(404, f"there is no certificate {certificate_id!r} in this group")
+
+    @router.delete("/{group}/dp-client-certificates/{certificate_id}", status_code=204)
+    async def unpin_certificate(group: GroupName, certificate_id: str) -> Response:
+        """Let no node in with it any more; those connected with it are disconnected."""
+        found = await _group(plane, group)
+
+        def unpin() -> bool:
+            with plane.database.write() as connection:
+                return ledger.unpin(connection, found.id, certificate_id)
+
+        if not await plane.database.run(unpin):
+            raise ApiError(404, f"there is no certificate {certificate_id!r} in this group")
+        await plane.refresh_trust()
+        plane.hub.dismiss_pinned(found.id)
+        return Response(status_code=204)
+
+
+def shown_node(node: Node, expected_hash: str, now: float) -> dict[str, Any]:
+    """A node as Konnect shows it, with our judgement beside it."""
+    judged = nodes.judge(node, expected_hash, now)
+    return {
+        "id": node.id,
+        "version": node.version,
+        "hostname": node.hostname,
+        "ip": node.ip,
+        "last_ping": int(node.last_seen),
+        "last_ping_age_s": round(judged.last_ping_age_s, 1),
+        "type": "kong-proxy",
+        "config_hash": node.config_hash,
+        "expected_hash": expected_hash,
+        "connected": judged.is_connected,
+        "in_sync": judged.is_in_sync,
+        "reason": judged.reason,
+        "last_error": node.last_error,
+        "labels": node.labels,
+        "cert_expiry": None if node.cert_expiry is None else int(node.cert_expiry),
+        "created_at": int(node.created_at),
+        "updated_at": int(node.updated_at),
+        "compatibility_status": {"state": COMPATIBILITY.get(node.sync_status, INCOMPATIBLE)},
+    }
+
+
+async def _group(plane: Plane, id_or_name: str) -> Group:
+    def read() -> Group | None:
+        with plane.database.read() as connection:
+            return groups.find(connection, id_or_name)
+
+    found = await plane.database.run(read)
+    if found is None:
+        raise ApiError(404, f"there is no runtime group {id_or_name!r}")
+    return found
+
+
+def _shown_group(group: Group, plane: Plane) -> dict[str, Any]:
+    return {
+        "id": group.id,
+        "name": group.name,
+        "description": group.description,
+        "labels": group.labels,
+        "config": {
+            "cluster_type": "CLUSTER_TYPE_CONTROL_PLANE",
+            "auth_type": "pki_client_certs",
+            "ca_fingerprint": plane.authority.fingerprint,
+        },
+        "created_at": int(group.created_at),
+        "updated_at": int(group.updated_at),
+    }
+
+
+def _shown_pin(pin: ledger.PinnedCertificate) -> dict[str, Any]:
+    return {
+        "id": pin.id,
+        "cert": pin.cert,
+        "title": pin.title,
+        "created_at": int(pin.created_at),
+        "updated_at": int(pin.updated_at),
+    }
+
+
+def _page(items: list[dict[str, Any]], size: int, number: int) -> dict[str, Any]:
+    start = (number - 1) * size
+    page: dict[str, Any] = {"total_count": len(items)}
+    if start + size < len(items):
+        page["next_page_num"] = number + 1
+    return {"items": items[start : start + size], "page": page}

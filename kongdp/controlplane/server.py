@@ -1,0 +1,317 @@
+"""The control plane as a process: settings in, exit code out.
+
+Reads the settings (nothing else in this package does), binds every socket, opens the plane, serves the API, stops on
+a signal. What an operator can cause is one line on stderr that names the setting, and exit code 1. Cold.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from kongdp import KONG_VERSION, __version__
+from kongdp.adminapi.api import AdminApi
+from kongdp.adminapi.context import NodeInfo
+from kongdp.adminapi.store import Store
+from kongdp.controlplane.api import admin, status
+from kongdp.controlplane.api.app import build_app
+from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
+from kongdp.controlplane.cluster.trust import ClusterPair
+from kongdp.controlplane.plane import Options, Plane, open_plane
+from kongdp.controlplane.store.database import database_url
+from kongdp.entities.schemas import build_schemas
+from kongdp.errors import KongdpError, Source
+from kongdp.plugins.configs import PLUGIN_SCHEMAS
+from kongdp.settings import Listener, Settings
+
+LOG = logging.getLogger("kongdp.controlplane")
+# What requests in progress get to finish when the control plane stops.
+DRAIN_S = 5
+# nginx's level, which Kong logs its life at.
+NOTICE = 25
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LISTENERS = ("cluster_listen", "kongdp_cluster_telemetry_listen", "admin_listen")
+
+
+class StartError(KongdpError):
+    """The control plane cannot start; the message has a line for each reason."""
+
+    source = Source.OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Sockets by setting, each with the listener it was made for."""
+
+    sockets: dict[str, list[tuple[Listener, socket.socket]]]
+
+    def of(self, setting: str) -> list[socket.socket]:
+        """The sockets of one setting."""
+        return [sock for _listener, sock in self.sockets[setting]]
+
+    def close(self) -> None:
+        """Close them all."""
+        for sockets in self.sockets.values():
+            for _listener, sock in sockets:
+                sock.close()
+
+
+def run(settings: Settings) -> int:
+    """Run a control plane until a signal ends it; the process's exit code."""
+    with contextlib.ExitStack() as stack:
+        try:
+            prefix = Path(settings.prefix)
+            stack.enter_context(_only_one(prefix))
+            opened = _open_sockets(settings)
+            stack.callback(opened.close)
+            plane = open_plane(_options(settings, opened))
+        except (KongdpError, OSError) as error:
+            print(f"kongdp control-plane: {error}", file=sys.stderr)
+            return 1
+        password = plane.accounts.ensure_admin()
+        if password is not None:
+            print(f"First start: made the user admin. Password, shown only now: {password}", flush=True)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, plane, opened))
+
+
+async def _serve(settings: Settings, plane: Plane, opened: Opened) -> int:
+    stopping = _stop_on_signals(plane)
+    await plane.start()
+    app = build_app(
+        plane,
+        _make_admin(settings, plane),
+        node_id=node_id(settings),
+        body_bytes_max=settings.nginx_admin_client_max_body_size,
+    )
+    servers = [_ApiServer(config, sockets) for config, sockets in _api_configs(settings, app, plane, opened)]
+    tasks = [asyncio.create_task(server.serve_until_stopped()) for server in servers]
+    try:
+        await asyncio.gather(*(server.until_started() for server in servers))
+        pid_file = Path(settings.prefix) / "pids" / "control-plane.pid"
+        pid_file.write_text(f"{os.getpid()}\n")
+        _say_ready(settings, plane, opened)
+        waiting = asyncio.create_task(stopping.wait())
+        done, _pending = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        pid_file.unlink(missing_ok=True)
+        has_failed = waiting not in done
+    finally:
+        for server in servers:
+            server.should_exit = True
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await plane.stop()
+    for result in results:
+        if isinstance(result, BaseException):
+            LOG.error("the Admin API's server ended: %r", result)
+    return 1 if has_failed else 0
+
+
+class _ApiServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config)
+        self._sockets = sockets
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def serve_until_stopped(self) -> None:
+        """Serve until `should_exit`."""
+        await self.serve(sockets=self._sockets)
+
+    async def until_started(self) -> None:
+        """Wait until requests are answered."""
+        while not self.started and not self.should_exit:  # noqa: ASYNC110  # uvicorn has a flag and no event
+            await asyncio.sleep(0.01)
+
+
+def _api_configs(
+    settings: Settings, app: FastAPI, plane: Plane, opened: Opened
+) -> Iterator[tuple[uvicorn.Config, list[socket.socket]]]:
+    """One server for plain addresses, one for those with TLS, as far as there are any."""
+    for has_tls in (False, True):
+        sockets = [sock for listener, sock in opened.sockets["admin_listen"] if listener.ssl is has_tls]
+        if not sockets:
+            continue
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        config.load()
+        if has_tls:
+            config.ssl = _admin_context(settings, plane)
+        yield config, sockets
+
+
+def _make_admin(settings: Settings, plane: Plane) -> admin.Make:
+    """What makes the Admin API over a store: the node's schemas and facts stay the same for all of them."""
+    bundled = "bundled" in settings.plugins
+    plugins = {name: schema for name, schema in PLUGIN_SCHEMAS.items() if bundled or name in settings.plugins}
+    schemas = build_schemas(router_flavor=settings.router_flavor, plugins=plugins)
+    info = NodeInfo(
+        node_id=node_id(settings),
+        version=KONG_VERSION,
+        hostname=socket.gethostname(),
+        server=f"kongdp/{__version__}",
+        plugins=plugins,
+        configuration=settings.masked(),
+        pids={"master": os.getpid(), "workers": []},
+    )
+
+    def make(store: Store) -> admin.Handle:
+        return AdminApi(store, schemas, info, endpoints=status.LISTED, clock=plane.clock).handle
+
+    return make
+
+
+def _admin_context(settings: Settings, plane: Plane) -> ssl.SSLContext:
+    """TLS of the Admin API: the configured pair, else the server certificate of our own authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not settings.admin_ssl_cert:
+        context.load_cert_chain(*plane.authority.server_certificate(plane.options.names))
+        return context
+    with tempfile.TemporaryDirectory() as directory:
+        # The ssl module reads pairs only from files.
+        certificate, key = Path(directory, "admin.crt"), Path(directory, "admin.key")
+        certificate.write_text(settings.admin_ssl_cert[0])
+        key.touch(0o600)
+        key.write_text(settings.admin_ssl_cert_key[0])
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def _stop_on_signals(plane: Plane) -> asyncio.Event:
+    """Set on the first of the three signals; a second one ends the process at once. SIGHUP re-reads certificates."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop(name: str) -> None:
+        if stopping.is_set():
+            os._exit(1)
+        LOG.log(NOTICE, "%s: stopping", name)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(plane.refresh_trust()))
+    return stopping
+
+
+def _options(settings: Settings, opened: Opened) -> Options:
+    return Options(
+        prefix=Path(settings.prefix),
+        database_url=database_url(settings.kongdp_database_url, settings.prefix),
+        cluster_sockets=opened.of("cluster_listen"),
+        telemetry_sockets=opened.of("kongdp_cluster_telemetry_listen"),
+        cluster_pair=_cluster_pair(settings),
+        names=settings.kongdp_cluster_names,
+        certificate_lifetime_s=int(settings.kongdp_cert_lifetime_s),
+        payload_bytes_max=settings.cluster_max_payload,
+        purge_delay_s=settings.cluster_data_plane_purge_delay,
+    )
+
+
+def _cluster_pair(settings: Settings) -> ClusterPair | None:
+    if settings.cluster_cert is None or settings.cluster_cert_key is None:
+        return None
+    authority = settings.cluster_ca_cert if settings.cluster_mtls != "shared" else None
+    return ClusterPair(settings.cluster_cert, settings.cluster_cert_key, authority)
+
+
+def _open_sockets(settings: Settings) -> Opened:
+    """Bind every address. Raises StartError with a line for each that cannot be had."""
+    opened = Opened({name: [] for name in LISTENERS})
+    problems = []
+    for name in LISTENERS:
+        listeners: Sequence[Listener] = getattr(settings, name)
+        for listener in listeners:
+            try:
+                if listener.path is not None:
+                    sock = bind_unix(name, listener.path)
+                else:
+                    sock = bind(name, listener.address, listener.port)
+                opened.sockets[name].append((listener, sock))
+            except ListenError as error:
+                problems.append(str(error))
+    if problems:
+        opened.close()
+        raise StartError("\n  ".join(problems))
+    return opened
+
+
+@contextmanager
+def _only_one(prefix: Path) -> Iterator[TextIO]:
+    """Hold the prefix's lock: two control planes over one prefix would both be its authority."""
+    directory = prefix / "pids"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "control-plane.lock").open("a")
+    except OSError as error:
+        raise StartError(f"prefix: cannot use {prefix}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(f"prefix: another control plane is running with {prefix}") from None
+        yield lock
+
+
+def node_id(settings: Settings) -> str:
+    """The control plane's own id: the setting's, else the one kept under the prefix, made at the first start."""
+    if settings.node_id:
+        return settings.node_id
+    path = Path(settings.prefix) / "kong.id"
+    try:
+        return str(uuid.UUID(path.read_text().strip()))
+    except (OSError, ValueError):
+        made = str(uuid.uuid4())
+        path.write_text(made)
+        return made
+
+
+def _say_ready(settings: Settings, plane: Plane, opened: Opened) -> None:
+    for listener in settings.admin_listen:
+        if listener.path is None and listener.address not in LOOPBACK:
+            LOG.warning(
+                "admin_listen %s: the Admin API asks for no credentials and is open to the network", listener.place
+            )
+    shown = {name: ", ".join(_place(*each) for each in sockets) for name, sockets in opened.sockets.items()}
+    print(
+        f"control plane ready: Admin API on {shown['admin_listen'] or 'no address'}, data planes on"
+        f" {shown['cluster_listen']}, counters on {shown['kongdp_cluster_telemetry_listen']};"
+        f" CA fingerprint {plane.authority.fingerprint}",
+        flush=True,
+    )
+
+
+def _place(listener: Listener, sock: socket.socket) -> str:
+    if listener.path is not None:
+        return listener.place
+    host = f"[{listener.address}]" if listener.is_ipv6 else listener.address
+    return f"{host}:{sock.getsockname()[1]}"
