@@ -40,6 +40,7 @@ class Child:
     index: int
     generation: Generation
     process: subprocess.Popen[bytes]
+    start_ticks: int | None
     line: socket.socket
     segment: CounterSegment | None
     started_at: float
@@ -76,6 +77,7 @@ class Child:
             "role": self.role,
             "index": self.index,
             "pid": self.process.pid,
+            "start_time": self.start_ticks,
             "generation": self.generation.number,
             "ready": self.is_ready,
             "leaving": self.is_leaving,
@@ -91,7 +93,7 @@ def spawn(command: Sequence[str], spec: Mapping[str, Any], line: socket.socket) 
             [*command, "--spec-fd", str(spec_fd)],
             stdin=subprocess.DEVNULL,
             pass_fds=sorted(inherited),
-            env=_environment(),
+            env=environment(),
             # A group of its own: Ctrl-C, Ctrl-\ and the hang-up of a terminal go to whole groups, and a worker would
             # take one of them and the supervisor's SIGTERM for "first drain, then at once".
             process_group=0,
@@ -133,7 +135,7 @@ def poll_line(child: Child, now: float) -> None:
             child.failure = f"{child.name}: {received.message.get('reason')}"
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The child's environment: it imports the very code that its supervisor runs, wherever that was started."""
     root = str(Path(kongdp.__file__).resolve().parent.parent)
     inherited = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]

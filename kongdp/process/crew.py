@@ -19,6 +19,7 @@ from typing import Any, Final
 from kongdp.process import children, lifeline, logs
 from kongdp.process.children import AGENT, WORKER, Child, Generation
 from kongdp.process.segments import CounterSegment, SegmentError, Segments
+from kongdp.process.state import process_start_time
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ class Crew:
             raise
         finally:
             theirs.close()
-        child = Child(slot.role, slot.index, generation, process, ours, segment, now)
+        child = Child(slot.role, slot.index, generation, process, process_start_time(process.pid), ours, segment, now)
         self.children.append(child)
         self._selector.register(ours, selectors.EVENT_READ, child)
         log.info("%s has pid %d", child.name, process.pid)

@@ -67,6 +67,7 @@ class Supervisor:
         on_ready: Callable[[], None] = lambda: None,
         on_settings: Callable[[Settings], None] = lambda settings: None,
         commands: Mapping[str, Sequence[str]] = COMMANDS,
+        settings_file: str | None = None,
         cores: int | None = None,
     ) -> None:
         self.phase = "starting"  # -> running -> draining (workers) -> stopping (agent) -> ended
@@ -78,6 +79,7 @@ class Supervisor:
         self._read_settings = read_settings
         self._on_ready = on_ready
         self._on_settings = on_settings
+        self._settings_file = settings_file
         self._cores = cores or len(os.sched_getaffinity(0))
         self._selector = selectors.DefaultSelector()
         self._listeners = Listeners()
@@ -103,9 +105,11 @@ class Supervisor:
             self.problems += error.problems
         finally:
             self._release()
-        for problem in self.problems:
-            log.log(logs.EMERG, "%s", problem)
         return 1 if self.problems else 0
+
+    def places(self) -> list[tuple[str, str]]:
+        """(setting, address) of everything the node listens on."""
+        return self._listeners.places()
 
     # -- start and end
 
@@ -363,6 +367,8 @@ class Supervisor:
             "node_id": self.node_id,
             "boot_id": self.boot_id,
             "role": self._generation.settings.role,
+            "drain_timeout_s": self._generation.settings.kongdp_drain_timeout_s,
+            "settings_file": self._settings_file,
             "phase": self.phase,
             "generation": self._generation.number,
             "listeners": [{"setting": setting, "place": place} for setting, place in self._listeners.places()],

@@ -8,7 +8,7 @@ House rule: only process, cli and controlplane.server read settings; everybody e
 
 from kongdp.settings.kinds import Buffers
 from kongdp.settings.listening import Listener
-from kongdp.settings.loading import SettingsError, load_settings
+from kongdp.settings.loading import SettingsError, find_prefix, load_settings
 from kongdp.settings.model import Settings
 from kongdp.settings.paths import Paths
 from kongdp.settings.rows import environment_name
@@ -21,6 +21,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "environment_name",
+    "find_prefix",
     "load_settings",
     "opened",
 ]

@@ -139,6 +139,10 @@ def _text(_name: str, value: str) -> str:
     return value
 
 
+def _absolute(_name: str, value: str) -> str:
+    return str(Path(value).expanduser().absolute())
+
+
 _SIZE = re.compile(r"([0-9]+)([kKmMgG]?)")
 _SIZE_FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdwMy]?)")
@@ -329,6 +333,7 @@ def _pairs(raw: Any) -> tuple[Any, ...]:
 
 TEXT: Kind[str] = _simple("text", _text)
 MAYBE_TEXT: Kind[str | None] = optional(TEXT)
+DIRECTORY: Kind[str] = _simple("path", _absolute)
 TEXTS: Kind[tuple[str, ...]] = listed("list", _text)
 BOOLEAN: Kind[bool] = _simple("on | off", _boolean)
 SIZE: Kind[int] = _simple("size", _size)

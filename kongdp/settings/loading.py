@@ -70,6 +70,21 @@ def load_settings(path: str | None, environ: Mapping[str, str], overrides: Mappi
     return Settings(**values, given=given, references=tuple(findings.references), warnings=warnings)
 
 
+def find_prefix(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> str:
+    """The prefix alone, also where other settings are wrong: enough to find a running node. Raises SettingsError."""
+    findings = _Findings()
+    texts: dict[str, str] = {}
+    for source in (_from_file(path, findings), _from_environment(environ, findings), dict(overrides or {})):
+        texts.update(_by_name(source))
+    try:
+        found: str = _value("prefix", texts.get("prefix", ""), default_prefix(environ))
+    except Invalid as invalid:
+        findings.problems.append(str(invalid))
+    if findings.problems:
+        raise SettingsError(findings.problems)
+    return found
+
+
 def _by_name(source: Mapping[str, str]) -> dict[str, str]:
     """Aliases resolved inside one source: of several keys for one setting the last alias in its declaration wins."""
     texts: dict[str, str] = {}

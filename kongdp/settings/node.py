@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kongdp.settings.kinds import (
     BOOLEAN,
+    DIRECTORY,
     EXISTING_FILE,
     MAYBE_TEXT,
     PORT_MAPS,
@@ -34,7 +35,7 @@ class NodeSettings:
     """Node"""
 
     prefix: str = setting(
-        TEXT,
+        DIRECTORY,
         PREFIX_DEFAULT,
         "Directory of all state: pid files, node id, cached configuration, certificates, counters, logs. Where the "
         "default is not writable for this user, ~/.kongdp is used instead.",

@@ -1,0 +1,66 @@
+"""`kongdp check`, `kongdp config parse`, `kongdp config template`: files that operators write.
+
+In: arguments.  Out: an exit code; every problem on stderr.  Cold.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from kongdp.cli.console import complain, fail, fail_all, say
+from kongdp.settings import Settings, SettingsError, environment_name, load_settings
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Whether a node could be started with this file and this environment."""
+    overrides = {"role": "control_plane"} if _is_control_plane(arguments) else {}
+    try:
+        settings = load_settings(arguments.file, os.environ, overrides)
+    except SettingsError as error:
+        return fail_all(error.problems)
+    for warning in settings.warnings:
+        complain(f"warning: {warning}")
+    if arguments.verbose:
+        _print_settings(settings)
+    say(f"the settings{f' of {arguments.file}' if arguments.file else ''} are valid")
+    return 0
+
+
+def _is_control_plane(arguments: argparse.Namespace) -> bool:
+    return os.environ.get(environment_name("role")) == "control_plane"
+
+
+def _print_settings(settings: Settings) -> None:
+    for name, value in settings.masked().items():
+        mark = "*" if name in settings.given else " "
+        say(f"{mark} {name} = {json.dumps(value)}")
+
+
+def template(arguments: argparse.Namespace) -> int:
+    """Print the commented settings file."""
+    from kongdp.settings.document import render
+
+    sys.stdout.write(render())
+    return 0
+
+
+def parse(arguments: argparse.Namespace) -> int:
+    """Whether a declarative configuration could be loaded."""
+    from kongdp.entities.declarative import DeclarativeError, load_config, parse_text
+
+    try:
+        content = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
+    except OSError as error:
+        return fail(f"cannot read {arguments.file}: {error.strerror}")
+    try:
+        loaded = load_config(parse_text(content, "" if arguments.file == "-" else arguments.file), plugins=None)
+    except DeclarativeError as error:
+        complain(f"{arguments.file} is not a valid configuration:")
+        return fail_all(error.lines())
+    for warning in loaded.warnings:
+        complain(f"warning: {warning}")
+    counts = ", ".join(f"{len(rows)} {name}" for name, rows in loaded.table.items() if rows)
+    say(f"parse successful: {counts or 'an empty configuration'}")
+    return 0

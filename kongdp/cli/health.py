@@ -1,0 +1,84 @@
+"""`kongdp health` and `kongdp reload`: what a running node says of itself, and reading its settings again.
+
+Both read the state file that the supervisor keeps; nothing is asked over the network.
+In: arguments.  Out: an exit code.  Cold.
+"""
+
+import argparse
+import os
+import signal
+import time
+from typing import Any, Final
+
+from kongdp.cli.console import complain, fail, fail_all, say
+from kongdp.cli.options import paths_of
+from kongdp.process import state
+from kongdp.settings import Paths, SettingsError
+
+POLL_INTERVAL_S: Final = 0.05
+RELOAD_LIMIT_S: Final = 600.0  # a supervisor bounds each step itself; this bounds a broken one
+
+
+def health(arguments: argparse.Namespace) -> int:
+    """Print one line for each process; 0 when all serve."""
+    try:
+        paths = paths_of(arguments)
+    except SettingsError as error:
+        return fail_all(error.problems)
+    node = state.find_running(paths)
+    found = state.read_state(paths)
+    if node is None or found is None:
+        return fail(f"no node is running in {paths.prefix}")
+    say(f"node {found['node_id']}: {found['phase']} (pid {node.pid}, generation {found['generation']})")
+    for entry in found["listeners"]:
+        say(f"{entry['setting']}: {entry['place']}")
+    for child in found["children"]:
+        say(f"{_name(child)}: {_condition(child)} (pid {child['pid']}, generation {child['generation']})")
+    unwell = [_name(child) for child in found["children"] if not child["ready"]]
+    if found["phase"] != "running":
+        return fail(f"the node is {found['phase']}")
+    return fail(f"not ready: {', '.join(unwell)}") if unwell else 0
+
+
+def reload(arguments: argparse.Namespace) -> int:
+    """Let the node read its settings again and wait for the outcome."""
+    try:
+        paths = paths_of(arguments)
+    except SettingsError as error:
+        return fail_all(error.problems)
+    node = state.find_running(paths)
+    before = state.read_state(paths)
+    if node is None or before is None:
+        return fail(f"no node is running in {paths.prefix}")
+    file = before.get("settings_file")
+    if arguments.conf is not None and os.path.abspath(arguments.conf) != file:
+        return fail(f"the running node reads {file or 'the default settings file'}; restart it to use another one")
+    os.kill(node.pid, signal.SIGHUP)
+    report = _wait_for_reload(paths, node, before["reload"]["count"])
+    if report is None:
+        return fail("the node did not finish the reload; see its error log")
+    if report["problems"]:
+        complain("the node goes on with its old settings:")
+        return fail_all(report["problems"])
+    say("reloaded")
+    return 0
+
+
+def _wait_for_reload(paths: Paths, node: state.RunningNode, count: int) -> dict[str, Any] | None:
+    deadline = time.monotonic() + RELOAD_LIMIT_S
+    while node.is_alive and time.monotonic() < deadline:
+        report: dict[str, Any] = (state.read_state(paths) or {}).get("reload", {})
+        if report.get("count", 0) > count:
+            return report
+        time.sleep(POLL_INTERVAL_S)
+    return None
+
+
+def _name(child: dict[str, Any]) -> str:
+    return str(child["role"]) if child["role"] == "agent" else f"worker {child['index']}"
+
+
+def _condition(child: dict[str, Any]) -> str:
+    if child["leaving"]:
+        return "draining"
+    return "serving" if child["ready"] else "starting"
