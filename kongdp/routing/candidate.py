@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Protocol
 
-from kongdp.routing.pattern import Regex, split_host_port
+from kongdp.routing.pattern import Regex
 from kongdp.routing.route import Match
 
 Fields = Mapping[bytes, Sequence[bytes]]
@@ -35,7 +35,7 @@ _NO_FIELDS: Fields = {}
 class Request:
     """What a request brings to the checks; values that cost something are worked out when first asked for.
 
-    `host` is without port; `port` is the one the raw host named, else the one the request arrived at.
+    `host` is without port; `port` is the one the Host field names, else what the flavor takes in its place.
     """
 
     __slots__ = (
@@ -66,13 +66,12 @@ class Request:
         destination: Endpoint | None,
         query: bytes,
     ) -> None:
-        name, host_port = split_host_port(host)
         self.method = method
-        self.host = name
+        self.host = host
         self.path = path
         self.scheme = scheme
         self.sni = sni
-        self.port = port if host_port is None else host_port
+        self.port = port
         self.source = source
         self.destination = destination
         self.query = query
@@ -248,10 +247,10 @@ class Addresses:
         address = parse_address(endpoint[0])
         if address is None:
             return False
-        for network, port in self._records:
-            if (network is None or address in network) and (port is None or port == endpoint[1]):
-                return True
-        return False
+        return any(
+            (network is None or address in network) and (port is None or port == endpoint[1])
+            for network, port in self._records
+        )
 
 
 Network = IPv4Network | IPv6Network

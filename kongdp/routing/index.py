@@ -37,8 +37,10 @@ class Index:
 
     def __init__(self, owner: object = None) -> None:
         self._owner = owner
-        self.any_host = radix.build_root(owner)
-        self._hosts: dict[str, ShardedMap[bytes, Node]] = {kind: ShardedMap(owner) for kind in (EXACT, SUFFIX, PREFIX)}
+        self.any_host: Node[Candidate] = radix.build_root(owner)
+        self._hosts: dict[str, ShardedMap[bytes, Node[Candidate]]] = {
+            kind: ShardedMap(owner) for kind in (EXACT, SUFFIX, PREFIX)
+        }
         # an upper bound that only grows: a wildcard taken out again leaves it too high, which costs time and no result
         self.wildcard_length_max = 0
 
@@ -53,7 +55,7 @@ class Index:
         return copy
 
     @property
-    def exact(self) -> ShardedMap[bytes, Node]:
+    def exact(self) -> ShardedMap[bytes, Node[Candidate]]:
         return self._hosts[EXACT]
 
     @property
@@ -87,25 +89,28 @@ class Index:
         else:
             hosts.set(host, root)
 
-    def wildcard_roots(self, host: bytes) -> list[Node]:
-        """The trees of every wildcard that this host (without port) satisfies; the part the wildcard stands for may
-        be empty.
-
-        Looks no further from either end than the longest wildcard reaches, so that a long host of many labels costs
-        no more.
+    def wildcard_roots(self, host: bytes, *, empty_label: bool = True) -> list[Node[Candidate]]:
+        """The trees of every wildcard that this host (without port) satisfies; `empty_label`: may `*` stand for
+        nothing.
         """
-        found: list[Node] = []
-        suffixes, prefixes = self._hosts[SUFFIX], self._hosts[PREFIX]
-        if suffixes.count:
-            dot = host.find(b".", max(0, len(host) - self.wildcard_length_max))
-            while dot >= 0:
-                if (root := suffixes.get(host[dot:])) is not None:
-                    found.append(root)
-                dot = host.find(b".", dot + 1)
-        if prefixes.count:
-            dot = host.find(b".", 0, self.wildcard_length_max)
-            while dot >= 0:
-                if (root := prefixes.get(host[: dot + 1])) is not None:
-                    found.append(root)
-                dot = host.find(b".", dot + 1, self.wildcard_length_max)
-        return found
+        keys = wildcard_keys(host, self.wildcard_length_max, empty_label=empty_label)
+        return [root for kind, text in keys if (root := self._hosts[kind].get(text)) is not None]
+
+
+def wildcard_keys(host: bytes, length_max: int, *, empty_label: bool = True) -> list[tuple[str, bytes]]:
+    """Kind and text of every wildcard that would match the host: one of each kind for each of its dots.
+
+    Looks no further from either end than the longest wildcard reaches, so that a host of many labels costs no more.
+    """
+    spare = 0 if empty_label else 1
+    keys: list[tuple[str, bytes]] = []
+    dot = host.find(b".", max(spare, len(host) - length_max))
+    while dot >= 0:
+        keys.append((SUFFIX, host[dot:]))
+        dot = host.find(b".", dot + 1)
+    end = min(length_max, len(host) - spare)
+    dot = host.find(b".", 0, end)
+    while dot >= 0:
+        keys.append((PREFIX, host[: dot + 1]))
+        dot = host.find(b".", dot + 1, end)
+    return keys

@@ -23,6 +23,9 @@ _UNANCHORED = re2._re2.RE2.Anchor.UNANCHORED
 _ANCHORED = re2._re2.RE2.Anchor.ANCHOR_START
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
+_BYTE_OPTIONS = re2.Options()
+_BYTE_OPTIONS.log_errors = False
+_BYTE_OPTIONS.encoding = re2.Options.Encoding.LATIN1
 _POSTFIX_GROUP = "kongdp_uri_postfix"
 
 Span = tuple[int, int]
@@ -45,17 +48,22 @@ class Compiled(Protocol):
 
 
 class Regex:
-    """A compiled regex; `search` looks anywhere, `consume` answers what a path pattern consumed."""
+    """A compiled regex; `search` looks anywhere, `consume` answers what a path pattern consumed.
+
+    `as_pcre` reads the pattern as the traditional flavor does: bytes instead of UTF-8. `path` adds what that flavor
+    adds to a path: it is anchored, all its alternatives are, and what it consumed is what stands before the rest of
+    the line.
+    """
 
     __slots__ = ("_anchor", "_compiled", "_names", "_trailing")
 
-    def __init__(self, pattern: str, *, anchored: bool = False, trailing: bool = False) -> None:
+    def __init__(self, pattern: str, *, as_pcre: bool = False, path: bool = False) -> None:
         text = translate(pattern)
-        if trailing:
+        if path:
             text = f"{text}(?P<{_POSTFIX_GROUP}>.*)"
-        self._compiled: Compiled = _compile(text)
-        self._anchor = _ANCHORED if anchored else _UNANCHORED
-        self._trailing = trailing
+        self._compiled: Compiled = _compile(text, _BYTE_OPTIONS if as_pcre else _OPTIONS)
+        self._anchor = _ANCHORED if path else _UNANCHORED
+        self._trailing = path
         names = {name.decode(): at for name, at in self._compiled.NamedCapturingGroups()}
         names.pop(_POSTFIX_GROUP, None)
         self._names: Mapping[str, int] = names or {}
@@ -108,12 +116,12 @@ def translate(pattern: str) -> str:
     return "".join(out)
 
 
-def _compile(pattern: str) -> Compiled:
+def _compile(pattern: str, options: object) -> Compiled:
     try:
         text = pattern.encode()
     except UnicodeEncodeError as error:
         raise PatternError(f"regex {pattern!r} is not valid Unicode") from error
-    compiled = re2._re2.RE2(text, _OPTIONS)
+    compiled = re2._re2.RE2(text, options)
     if not compiled.ok():
         reason = compiled.error()
         raise PatternError(f"regex {pattern!r} does not compile: {reason.decode(errors='replace')}")

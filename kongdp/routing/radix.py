@@ -13,15 +13,24 @@ Source: ours; path copying and owner tokens as in Clojure's persistent collectio
 from bisect import bisect_left
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Generic, Protocol, TypeVar
 
-from kongdp.routing.candidate import Candidate
+
+class Ordered(Protocol):
+    """What a tree can hold: anything with a rank, the smaller the better."""
+
+    @property
+    def order(self) -> int: ...
+
+
+T = TypeVar("T", bound=Ordered)
 
 TUPLE_MAX = 64
 
 _order_of = attrgetter("order")
 
 
-class Node:
+class Node(Generic[T]):
     """A place in the tree. `candidates` and `children` are None when empty, `rest` when the label is a single byte."""
 
     __slots__ = ("candidates", "children", "depth", "label", "owner", "rest")
@@ -30,18 +39,18 @@ class Node:
         self.relabel(label)
         self.depth = depth
         self.owner = owner
-        self.candidates: Sequence[Candidate] | None = None
-        self.children: dict[int, Node] | None = None
+        self.candidates: Sequence[T] | None = None
+        self.children: dict[int, Node[T]] | None = None
 
     def relabel(self, label: bytes) -> None:
         self.label = label
         self.rest = label[1:] or None
 
-    def owned(self, owner: object) -> "Node":
+    def owned(self, owner: object) -> "Node[T]":
         """This node when the edit owns it, else a copy that it owns."""
         if self.owner is owner:
             return self
-        copy = Node(self.label, self.depth, owner)
+        copy: Node[T] = Node(self.label, self.depth, owner)
         copy.candidates = self.candidates.copy() if isinstance(self.candidates, list) else self.candidates
         copy.children = self.children.copy() if self.children is not None else None
         return copy
@@ -50,12 +59,12 @@ class Node:
         return self.candidates is None and self.children is None
 
 
-def build_root(owner: object) -> Node:
+def build_root(owner: object) -> Node[T]:
     """The root of an empty tree."""
     return Node(b"", 0, owner)
 
 
-def insert(root: Node, key: bytes, candidate: Candidate, owner: object) -> Node:
+def insert(root: Node[T], key: bytes, candidate: T, owner: object) -> Node[T]:
     """Add a candidate under a key; a candidate of the same order already there is replaced."""
     root = root.owned(owner)
     node = root
@@ -65,7 +74,7 @@ def insert(root: Node, key: bytes, candidate: Candidate, owner: object) -> Node:
     return root
 
 
-def _with(candidates: Sequence[Candidate], candidate: Candidate) -> Sequence[Candidate]:
+def _with(candidates: Sequence[T], candidate: T) -> Sequence[T]:
     """The sequence with one more; few are a tuple (less memory to touch on a request), many a list changed in place."""
     at = bisect_left(candidates, candidate.order, key=_order_of)
     after = at + 1 if at < len(candidates) and candidates[at].order == candidate.order else at
@@ -77,7 +86,7 @@ def _with(candidates: Sequence[Candidate], candidate: Candidate) -> Sequence[Can
     return candidates
 
 
-def _without(candidates: Sequence[Candidate], order: int) -> Sequence[Candidate] | None:
+def _without(candidates: Sequence[T], order: int) -> Sequence[T] | None:
     at = bisect_left(candidates, order, key=_order_of)
     if at == len(candidates) or candidates[at].order != order:
         raise KeyError(order)
@@ -87,7 +96,7 @@ def _without(candidates: Sequence[Candidate], order: int) -> Sequence[Candidate]
     return (*candidates[:at], *candidates[at + 1 :]) or None
 
 
-def _descend(node: Node, key: bytes, owner: object) -> Node:
+def _descend(node: Node[T], key: bytes, owner: object) -> Node[T]:
     """The owned child of an owned node on the way to `key`, made or split where the tree has none yet."""
     if node.children is None:
         node.children = {}
@@ -103,21 +112,21 @@ def _descend(node: Node, key: bytes, owner: object) -> Node:
     return child
 
 
-def _split(child: Node, key: bytes, start: int, owner: object) -> Node:
+def _split(child: Node[T], key: bytes, start: int, owner: object) -> Node[T]:
     """A node for the bytes that `key` and the child's label share, with the rest of the child below it."""
     label = child.label
     shared = 1
     end = min(len(label), len(key) - start)
     while shared < end and label[shared] == key[start + shared]:
         shared += 1
-    middle = Node(label[:shared], start + shared, owner)
+    middle: Node[T] = Node(label[:shared], start + shared, owner)
     lower = child.owned(owner)
     lower.relabel(label[shared:])
     middle.children = {lower.label[0]: lower}
     return middle
 
 
-def remove(root: Node, key: bytes, order: int, owner: object) -> Node:
+def remove(root: Node[T], key: bytes, order: int, owner: object) -> Node[T]:
     """Take out the candidate of this order under this key; nodes left without purpose go with it.
 
     The tree must hold it: asking for another is a mistake of ours (KeyError).
@@ -136,7 +145,7 @@ def remove(root: Node, key: bytes, order: int, owner: object) -> Node:
     return root
 
 
-def _prune(trail: list[Node], key: bytes, owner: object) -> None:
+def _prune(trail: list[Node[T]], key: bytes, owner: object) -> None:
     """Drop the empty leaf, and join a node that only leads to one child with it."""
     node = trail.pop()
     if trail and node.is_empty():
@@ -154,7 +163,7 @@ def _prune(trail: list[Node], key: bytes, owner: object) -> None:
         node.children = child.children
 
 
-def candidates_along(root: Node, path: bytes) -> list[Candidate]:
+def along(root: Node[T], path: bytes) -> list[T]:
     """Every candidate whose key is a prefix of the path, from the root down. The router's own walk is this, written
     out.
     """
@@ -169,7 +178,17 @@ def candidates_along(root: Node, path: bytes) -> list[Candidate]:
     return found
 
 
-def count_nodes(root: Node) -> int:
+def first(root: Node[T]) -> T | None:
+    """What stands under the smallest key."""
+    node = root
+    while node.candidates is None:
+        if node.children is None:
+            return None
+        node = node.children[min(node.children)]
+    return node.candidates[0]
+
+
+def count_nodes(root: Node[T]) -> int:
     """Nodes of the whole tree (for tests and benches)."""
     count = 0
     todo = [root]
