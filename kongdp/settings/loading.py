@@ -133,14 +133,9 @@ def _from_environment(environ: Mapping[str, str], findings: _Findings) -> dict[s
     texts: dict[str, str] = {}
     for variable, value in environ.items():
         name = variable.lower()
-        if variable.startswith("KONGDP_"):
-            key = name
-        elif variable.startswith("KONG_") and not name.startswith("kong_kongdp_"):
-            key = name.removeprefix("kong_")
-        elif variable.startswith("KONG_"):
-            key = ""
-        else:
+        if not variable.startswith(("KONG_", "KONGDP_")):
             continue
+        key = name if variable.startswith("KONGDP_") else name.removeprefix("kong_")
         is_ours = key.startswith(OWN_PREFIX)
         if key in KEYS and is_ours == variable.startswith("KONGDP_"):
             texts[key] = value.strip()
