@@ -15,7 +15,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from kongdp.process import messages
 from kongdp.process.messages import Message, MessageError
@@ -131,8 +131,8 @@ class Peer(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # cast, not an assertion: uvloop's transports do not derive from asyncio.Transport
+        self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=WRITE_BYTES_HIGH)
         self._writable.set()
         self._on_open(self)

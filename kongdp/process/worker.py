@@ -30,17 +30,20 @@ import uvloop
 
 from kongdp.certs.store import CertificateStore, install
 from kongdp.clock import Clock
-from kongdp.process import worker_settings
+from kongdp.process import access_log_writer, worker_settings
+from kongdp.process.access_log_writer import AccessLogWriter
 from kongdp.process.channel import ChannelClient
 from kongdp.process.lifeline import Lifeline, LifelineWatch
 from kongdp.process.logs import configure_logs, reopen_logs
 from kongdp.process.messages import Applied, Begin, Change, Commit, Failed, Hello, Message, Slice, WantTable
+from kongdp.process.spec import read_spec
 from kongdp.proxy import deadlines
 from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import Surroundings
 from kongdp.proxy.snapshot import EMPTY_HASH, Entities, Snapshot, compile_steps, empty_snapshot
 from kongdp.settings import Settings
+from kongdp.telemetry.access_log import AccessLogError
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
 from kongdp.telemetry.segment import Segment
 from kongdp.upstream.dialer import Dialer
@@ -115,6 +118,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stop_signals = 0
         self._swapped = False
+        self._access_log: AccessLogWriter | None = None
         self._watch = LifelineWatch(self._lifeline, loop, on_end=self._supervisor_gone)
         self._channel = ChannelClient(spec["run_dir_fd"], on_message=self._on_message, on_open=self._on_channel_open)
 
@@ -126,8 +130,10 @@ class Worker:
         # the supervisor decides what Ctrl-C means, and shells start background jobs with it ignored
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._access_log = worker_settings.access_log(self._settings, self._loop, self._env)
-        self._env.access_log = self._access_log
+        try:
+            self._access_log = self._env.access_log = access_log_writer.build(self._settings, self._env)
+        except (OSError, AccessLogError) as problem:
+            self._lifeline.fail(f"proxy_access_log: {problem}")
         self._watch.start()
         self._channel.start()
         self._sweep()
@@ -264,6 +270,9 @@ class Worker:
         env = self._env
         counters, slots = env.counters, env.slots
         self._clock.tick()
+        slots[counters.ticks] += 1
+        if self._access_log is not None:
+            self._access_log.tick()
         env.pools.sweep(now)
         slots[counters.loop_lag_us] = max(0, int((now - expected) * 1e6))
         busy = sum(1 for connection in env.connections if connection.exchange is not None)
@@ -330,9 +339,7 @@ def main() -> None:
     """Entry point: `python -m kongdp.process.worker --spec-fd N`."""
     parser = argparse.ArgumentParser(prog="kongdp-worker")
     parser.add_argument("--spec-fd", type=int, required=True)
-    with open(parser.parse_args().spec_fd, "rb") as file:
-        file.seek(0)
-        spec = orjson.loads(file.read())
+    spec = read_spec(parser.parse_args().spec_fd)
     settings = Settings.from_json(orjson.dumps(spec["settings"]))
     configure_logs(settings, f"worker {spec['index']}")
     gc.disable()

@@ -32,7 +32,7 @@ def limits(settings: Settings) -> Limits:
         head=HeadLimits(
             line_bytes_max=heads.size,
             field_bytes_max=heads.size,
-            head_bytes_max=heads.total,
+            head_bytes_max=heads.number * heads.size,
             fields_max=settings.kongdp_head_fields_max,
         ),
         body_bytes_max=settings.nginx_http_client_max_body_size,

@@ -63,17 +63,20 @@ class Exchange:
         "_tried",
         "_tries_left",
         "_until_close",
+        "bytes_in",
         "bytes_out",
         "chunks_as_payload",
         "client",
         "deadline",
         "env",
         "head",
+        "head_bytes_out",
         "host",
         "method",
         "path",
         "plan",
         "prefix",
+        "proxy_ms",
         "query",
         "raw_path",
         "request_id",
@@ -81,6 +84,7 @@ class Exchange:
         "started",
         "status",
         "upstream",
+        "upstream_ms",
         "upstream_path",
     )
 
@@ -97,7 +101,11 @@ class Exchange:
         self.upstream: UpstreamConnection | None = None
         self.status = 0
         self.source = SOURCE_KONG
+        self.bytes_in = len(head.raw)
         self.bytes_out = 0
+        self.head_bytes_out = 0
+        self.proxy_ms = 0
+        self.upstream_ms = -1  # nothing was proxied
         self._body: RequestBody | None = None
         self._begun = False  # response bytes were written to the client
         self._finished = False
@@ -216,6 +224,7 @@ class Exchange:
     def request_body(self, data: bytes, ended: bool) -> None:
         """A piece of the request's body; called by the client's connection in order."""
         body = self._body
+        self.bytes_in += len(data)
         if body is None or self._finished:
             return
         limit = self.env.limits.body_bytes_max
@@ -401,7 +410,8 @@ class Exchange:
             connection_line = KEEP_ALIVE
         env = self.env
         stamps = env.stamps
-        proxy_ms = int((self._balanced - self.started) * 1000)
+        self.proxy_ms = proxy_ms = int((self._balanced - self.started) * 1000)
+        self.upstream_ms = upstream_ms = int((now - self._balanced) * 1000)
         data = b"".join(
             (
                 b"HTTP/1.1 %d" % head.status,
@@ -412,13 +422,14 @@ class Exchange:
                 connection_line,
                 b"" if head.has_date else env.clock.date_line,
                 b"" if head.has_server else stamps.server,
-                proxy_latencies(stamps, proxy_ms, int((now - self._balanced) * 1000)),
+                proxy_latencies(stamps, proxy_ms, upstream_ms),
                 self._extra_lines(head),
                 body,
             )
         )
         self._begun = True
         self.bytes_out += len(data)
+        self.head_bytes_out = len(data) - len(body)
         if ended:
             self._finish_counted()
             client.transport.write(data)
@@ -665,9 +676,12 @@ class Exchange:
         now = monotonic()
         if proxied:
             balanced = self._balanced or now
-            latencies = proxy_latencies(stamps, int((balanced - self.started) * 1000), int((now - balanced) * 1000))
+            self.proxy_ms = int((balanced - self.started) * 1000)
+            self.upstream_ms = int((now - balanced) * 1000)
+            latencies = proxy_latencies(stamps, self.proxy_ms, self.upstream_ms)
         else:
-            latencies = response_latency(int((now - self.started) * 1000)) if stamps.response_latency else b""
+            self.proxy_ms = int((now - self.started) * 1000)
+            latencies = response_latency(self.proxy_ms) if stamps.response_latency else b""
         identity = b"X-Kong-Request-Id: %b\r\n" % self.request_id if stamps.request_id else b""
         client = self.client
         self._keep = client.may_keep_alive(self.head)
@@ -682,6 +696,7 @@ class Exchange:
         )
         self._begun = True
         self.bytes_out += len(data)
+        self.head_bytes_out = len(data) - (0 if self.method == b"HEAD" else len(body))
         self._finish_counted()
         if not client.transport.is_closing():
             client.transport.write(data)

@@ -1,0 +1,171 @@
+"""The access log of one worker: lines collected on the loop, written by a thread in batches.
+
+In: finished exchanges.  Out: lines appended to a file, stdout or stderr.
+House rule: the loop never touches the disk. What waits to be written is bounded; beyond the bound lines are dropped and counted, and a
+dead disk costs lines, not requests. Off costs nothing: there is no writer then.
+Warm: one rendered line for each request, one write for each batch.
+Source: formats are telemetry's; reopening on SIGUSR1 and append mode as nginx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from kongdp.http1.messages import Fields
+from kongdp.settings import Settings
+from kongdp.telemetry.access_log import Exchange as Finished
+from kongdp.telemetry.access_log import Line
+from kongdp.telemetry.counters import SOURCES
+
+if TYPE_CHECKING:
+    from kongdp.proxy.environment import Environment
+    from kongdp.proxy.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+FLUSH_INTERVAL_S = 0.25
+BATCH_BYTES = 65536
+PENDING_BYTES_MAX = 4 << 20
+"""Lines that may wait for a slow disk, per worker: about 20,000 of them."""
+
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+
+
+class AccessLogWriter:
+    """Appends one line for each finished exchange. Call `tick` once a second and `close` at the end."""
+
+    def __init__(self, target: str, line: Line, env: Environment) -> None:
+        self._target = target
+        self._line = line
+        self._env = env
+        self._fd = _open(target)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._writing_bytes = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="access-log")
+        self._flushing: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.tick()
+
+    def record(self, exchange: Exchange) -> None:
+        """Render one exchange's line and queue it."""
+        env = self._env
+        if self._pending_bytes + self._writing_bytes > PENDING_BYTES_MAX:
+            env.slots[env.counters.log_lines_dropped] += 1
+            return
+        line = self._line.render(_finished(exchange))
+        self._pending.append(line)
+        self._pending_bytes += len(line)
+        if self._pending_bytes >= BATCH_BYTES:
+            self._flush()
+        elif self._timer is None:
+            self._timer = env.loop.call_later(FLUSH_INTERVAL_S, self._flush)
+
+    def tick(self) -> None:
+        """Render the time of the lines to come."""
+        now = time.time()
+        self._line.tick(now, time.localtime(now).tm_gmtoff)
+
+    def reopen(self) -> None:
+        """Write to whatever has the file's name now, after a rotation; keeps the open file when that fails."""
+        if self._target in _STREAMS:
+            return
+        try:
+            fresh = _open(self._target)
+        except OSError as problem:
+            log.error("cannot reopen %s: %s", self._target, problem.strerror)
+            return
+        # in the thread's queue, so that no write under way loses its file
+        self._thread.submit(self._switch, fresh)
+
+    async def close(self) -> None:
+        """Write what is queued and stop."""
+        while self._pending or self._flushing is not None:
+            self._flush()
+            if self._flushing is not None:
+                await self._flushing
+        self._thread.shutdown(wait=True)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._flushing is not None or not self._pending:
+            return  # the end of the write under way comes back here
+        batch = b"".join(self._pending)
+        self._pending.clear()
+        self._writing_bytes, self._pending_bytes = self._pending_bytes, 0
+        self._flushing = future = self._env.loop.run_in_executor(self._thread, self._write, batch)
+        future.add_done_callback(self._written)
+
+    def _written(self, future: asyncio.Future[None]) -> None:
+        self._flushing = None
+        self._writing_bytes = 0
+        if future.exception() is not None:
+            log.error("writing the access log failed: %s", future.exception())
+        if self._pending:
+            self._flush()
+
+    def _write(self, batch: bytes) -> None:
+        view = memoryview(batch)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def _switch(self, fd: int) -> None:
+        old, self._fd = self._fd, fd
+        os.close(old)
+
+
+def build(settings: Settings, env: Environment) -> AccessLogWriter | None:
+    """The writer that proxy_access_log asks for, or None for `off`. Raises OSError or AccessLogError for a wrong one."""
+    target, _, format_name = settings.proxy_access_log.partition(" ")
+    if target == "off":
+        return None
+    line = Line(format_name.strip() or settings.kongdp_access_log_format, fields=settings.kongdp_access_log_fields)
+    path = target if target in _STREAMS else str(Path(settings.prefix) / target)
+    return AccessLogWriter(path, line, env)
+
+
+def _open(target: str) -> int:
+    if target in _STREAMS:
+        return _STREAMS[target]
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    return os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+def _finished(exchange: Exchange) -> Finished:
+    """The plain facts of an exchange."""
+    head = exchange.head
+    fields = Fields(head.raw)
+    plan = exchange.plan
+    return Finished(
+        remote_addr=exchange.client.address.client(head, exchange.env.trust).encode(),
+        remote_user=b"",
+        request_line=b"%b %b %b" % (head.method, head.target, _VERSIONS[head.minor]),
+        status=exchange.status,
+        body_bytes_sent=exchange.bytes_out - exchange.head_bytes_out,
+        referer=fields.first(b"referer") or b"",
+        user_agent=fields.first(b"user-agent") or b"",
+        request_id=exchange.request_id,
+        host=head.host or b"",
+        scheme=exchange.client.scheme.decode(),
+        request_bytes=exchange.bytes_in,
+        bytes_sent=exchange.bytes_out,
+        request_ms=int((monotonic() - exchange.started) * 1000),
+        kong_ms=exchange.proxy_ms,
+        upstream_ms=exchange.upstream_ms,
+        source=SOURCES[exchange.source],
+        route_id=plan.route_id if plan else "",
+        service_id=(plan.service_id if plan else None) or "",
+        started_at=time.time() - (monotonic() - exchange.started),
+    )
