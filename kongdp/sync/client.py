@@ -37,8 +37,13 @@ from kongdp.sync.session import (
 log = logging.getLogger("kongdp.sync")
 
 TICK_S = 1.0
-Outcome = str | ErrorReport
-"""What became of a frame: the hash in force, or why the configuration was rejected."""
+NOTICE = 25
+"""nginx's level between info and warning, at which nodes log unless told otherwise."""
+
+Outcome = str | ErrorReport | End | None
+"""What became of a frame: the hash in force; why the configuration was rejected; End for bytes that are no
+configuration; None for a message of another kind, or one that a newer configuration overtook.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,11 @@ class SyncClient:
             if fresh is not None and await fresh.heard:
                 self._successor = fresh
                 self._perform(old, old.session.end("replaced by a connection with the renewed certificate"))
-                log.info("connected to control plane %s with the renewed certificate", self._options.endpoint.authority)
+                log.log(
+                    NOTICE,
+                    "connected to control plane %s with the renewed certificate",
+                    self._options.endpoint.authority,
+                )
                 await old.ended
                 await asyncio.sleep(0)
                 continue
@@ -173,7 +182,7 @@ class SyncClient:
             connected_at=self._wall(),
             count_connects=self.state.count_connects + 1,
         )
-        log.info("connected to control plane %s", options.endpoint.authority)
+        log.log(NOTICE, "connected to control plane %s", options.endpoint.authority)
         self._on_announcement(link.is_ours)
         self._perform(connection, session.connected(self._monotonic(), is_ours=link.is_ours))
         connection.reading = asyncio.create_task(self._read(connection), name="sync reader")
@@ -217,11 +226,17 @@ class SyncClient:
     async def _apply(self, connection: "_Connection", frame: bytes) -> None:
         outcome = await self._apply_frame(frame)
         now = self._monotonic()
-        if isinstance(outcome, ErrorReport):
-            self._perform(connection, connection.session.failed(outcome, now))
-            return
-        self._perform(connection, connection.session.applied(outcome, now))
-        self.hash_changed(outcome)
+        session = connection.session
+        match outcome:
+            case str():
+                self._perform(connection, session.applied(outcome, now))
+                self.hash_changed(outcome)
+            case ErrorReport():
+                self._perform(connection, session.failed(outcome, now))
+            case End(reason):
+                self._perform(connection, session.end(reason))
+            case None:
+                self._perform(connection, session.skipped())
 
     def _end(self, connection: "_Connection", reason: str) -> None:
         connection.link.close()

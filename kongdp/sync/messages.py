@@ -80,6 +80,7 @@ class Reconfigure:
     config_table: dict[str, Any]
     timestamp: float | None = None
     hashes: Mapping[str, str] | None = None
+    is_hash_computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,8 @@ def decode_reconfigure(data: bytes, *, config_bytes_max: int = CONFIG_BYTES_MAX)
     timestamp = message.get("timestamp")
     sections = message.get("hashes")
     config_hash = message.get("config_hash")
-    if config_hash is None:
+    is_hash_computed = config_hash is None
+    if is_hash_computed:
         computed = hashes(config_table)
         config_hash, sections = computed.config, dict(computed.sections)
     if not (isinstance(config_hash, str) and len(config_hash) == HASH_LENGTH and config_hash.isascii()):
@@ -242,6 +244,7 @@ def decode_reconfigure(data: bytes, *, config_bytes_max: int = CONFIG_BYTES_MAX)
         config_table=config_table,
         timestamp=float(timestamp) if isinstance(timestamp, int | float) else None,
         hashes=sections if isinstance(sections, dict) else None,
+        is_hash_computed=is_hash_computed,
     )
 
 

@@ -171,6 +171,10 @@ class Session:
         outputs: list[Output] = [SendBinary(encode_error(report))] if self._errors_welcome else []
         return outputs + self._next_configuration()
 
+    def skipped(self) -> list[Output]:
+        """The frame handed out was no configuration, or a newer one took its place: nothing to say about it."""
+        return self._next_configuration()
+
     def hash_changed(self, config_hash: str, now: float) -> list[Output]:
         """The configuration in force has this hash now, from wherever it came: says so when that is news."""
         if config_hash == self._hash:

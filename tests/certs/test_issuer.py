@@ -10,8 +10,8 @@ from kongdp.certs import est, identity, issuer
 from kongdp.certs.contexts import CertificateError
 from kongdp.certs.est import EnrolmentError, EnrolmentPending, EnrolmentUrl, UntrustedAuthority
 from kongdp.certs.issuer import Enrolment
+from tests.support.both_loops import run
 from tests.support.certificates import Made, authority, make
-from tests.support.loops import run
 from tests.support.scripted_authority import ScriptedAuthority, packed
 
 CA = authority()

@@ -15,8 +15,8 @@ from kongdp.sync.client import Outcome, SyncClient, SyncOptions
 from kongdp.sync.handshake import NodeName
 from kongdp.sync.link import SHARED_SERVER_NAME, Endpoint, ProxyServer
 from kongdp.sync.messages import ErrorReport, decode_error
+from tests.support.both_loops import run, until
 from tests.support.certificates import Made, authority, make, shared_cluster_pair
-from tests.support.loops import run, until
 from tests.support.scripted_control_plane import ScriptedControlPlane, mutual_context
 
 CA = authority()

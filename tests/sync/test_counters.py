@@ -10,8 +10,8 @@ from kongdp.sync.handshake import NodeName
 from kongdp.sync.link import Endpoint
 from kongdp.telemetry.samples import Samples
 from kongdp.telemetry.totals import CodeRow
+from tests.support.both_loops import run, until
 from tests.support.certificates import authority, make
-from tests.support.loops import run, until
 from tests.support.scripted_control_plane import ScriptedControlPlane, mutual_context
 
 CA = authority()

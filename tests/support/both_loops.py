@@ -1,0 +1,31 @@
+"""Both event loops for a test's story, and waiting for a condition.
+
+Whatever works on asyncio's own loop must work on uvloop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    """Run `story()` to its end on each loop; a minute is always enough."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await story()
+
+    for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(bounded())
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    """Give the loop turns until `condition` holds; fails with `what` after 10 s."""
+    try:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - the condition belongs to code that has no event to wait for
+                await asyncio.sleep(0)
+    except TimeoutError:
+        raise AssertionError(f"not within 10 s: {what or condition}") from None
