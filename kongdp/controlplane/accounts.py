@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,8 +64,6 @@ class Accounts:
         self._hasher = hasher or PasswordHasher()
         self._throttle = Throttle()
         self._throttle_lock = threading.Lock()
-        # Checked for names that do not exist, so that the time of an answer does not tell which names do.
-        self._decoy = self._hasher.hash(secrets.token_urlsafe(PASSWORD_BYTES))
 
     def ensure_admin(self) -> str | None:
         """Make the first administrator when there is no user yet; returns the generated password, which is kept
@@ -86,6 +85,7 @@ class Accounts:
         self._check_wait(keys)
         with self._database.read() as connection:
             row = connection.execute(sa.select(tables.users).where(tables.users.c.name == name)).first()
+        # A name that does not exist is checked too, so that the time of an answer does not tell which names do.
         hashed = self._decoy if row is None else row.password_hash
         is_right = self._matches(hashed, password) and row is not None
         with self._throttle_lock:
@@ -106,6 +106,10 @@ class Accounts:
         """Count a wrong token of an address."""
         with self._throttle_lock:
             self._throttle.failed(f"address:{address}", self._clock())
+
+    @cached_property
+    def _decoy(self) -> str:
+        return self._hasher.hash(secrets.token_urlsafe(PASSWORD_BYTES))
 
     def _check_wait(self, keys: tuple[str, ...]) -> None:
         with self._throttle_lock:

@@ -96,7 +96,7 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened) -> int:
     await plane.start()
     app = build_app(
         plane,
-        _make_admin(settings, plane),
+        make_admin(settings, plane),
         node_id=node_id(settings),
         body_bytes_max=settings.nginx_admin_client_max_body_size,
     )
@@ -168,7 +168,7 @@ def _api_configs(
         yield config, sockets
 
 
-def _make_admin(settings: Settings, plane: Plane) -> admin.Make:
+def make_admin(settings: Settings, plane: Plane) -> admin.Make:
     """What makes the Admin API over a store: the node's schemas and facts stay the same for all of them."""
     bundled = "bundled" in settings.plugins
     plugins = {name: schema for name, schema in PLUGIN_SCHEMAS.items() if bundled or name in settings.plugins}
