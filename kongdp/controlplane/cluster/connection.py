@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from ssl import SSLObject
+from typing import cast
 
 import h11
 
@@ -73,8 +74,8 @@ class ClusterConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS is established."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # cast, not an assertion: uvloop's transports do not derive from asyncio.Transport
+        self._transport = transport = cast(asyncio.Transport, transport)
         address = transport.get_extra_info("peername")
         self._peer = str(address[0]) if address else ""
         tls: SSLObject | None = transport.get_extra_info("ssl_object")
