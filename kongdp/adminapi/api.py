@@ -6,7 +6,6 @@ wrong. Collections and their paths come from the schemas; what is no collection 
 Source: kong/api/endpoints.lua, kong/api/api_helpers.lua 3.9; answers of a live Kong 3.9.1.
 """
 
-import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -75,34 +74,38 @@ class AdminApi:
 
     def handle(self, request: Request) -> Response:
         """Answer a request whose handler does not wait."""
+        began = time.monotonic()
         answer = self._begin(request)
         if not isinstance(answer, Response):
             raise TypeError(f"{request.method} {request.path} must be awaited: use handle_async")
-        return answer
+        return self._finished(request, answer, began)
 
     async def handle_async(self, request: Request) -> Response:
         """Answer a request; waits where its handler does. Store transactions run in the caller's thread."""
+        began = time.monotonic()
         answer = self._begin(request)
         if isinstance(answer, Response):
-            return answer
+            return self._finished(request, answer, began)
         try:
-            return self._finished(request, await answer)
+            return self._finished(request, await answer, began)
         except ApiError as error:
-            return self._finished(request, _failure(error))
+            return self._finished(request, _failure(error), began)
 
     def _begin(self, request: Request) -> Response | Awaitable[Response]:
         method = "GET" if request.method == "HEAD" else request.method
         try:
-            answer = self._dispatch(request if method == request.method else replace(request, method=method))
+            return self._dispatch(request if method == request.method else replace(request, method=method))
         except ApiError as error:
-            answer = _failure(error)
-        if inspect.isawaitable(answer):
-            return answer
-        return self._finished(request, answer)
+            return _failure(error)
 
-    def _finished(self, request: Request, response: Response) -> Response:
+    def _finished(self, request: Request, response: Response, began: float) -> Response:
         """The response with the fields that all have."""
-        headers = {"Access-Control-Allow-Origin": "*", "Server": self._info.server, **response.headers}
+        headers = {
+            "Access-Control-Allow-Origin": "*",
+            "X-Kong-Admin-Latency": str(int((time.monotonic() - began) * 1000)),
+            "Server": self._info.server,
+            **response.headers,
+        }
         body = b"" if request.method == "HEAD" else response.body
         return Response(response.status, headers, body)
 

@@ -32,6 +32,10 @@ class Extras:
         """A row by something else than its id or endpoint key."""
         return None
 
+    def named(self, raw: dict[str, Any], key: str) -> dict[str, Any] | None:
+        """The arguments for an entity addressed by something else than its id or endpoint key, or None."""
+        return None
+
     def accepted(self, raw: dict[str, Any], now: float) -> dict[str, Any]:
         """The arguments as the schema is to see them."""
         return raw
@@ -65,6 +69,12 @@ class _Certificates(Extras):
     def find(self, reader: Reader, key: str) -> Row | None:
         sni = reader.find("snis", "name", key)
         return None if sni is None else reader.get("certificates", sni["certificate"]["id"])
+
+    def named(self, raw: dict[str, Any], key: str) -> dict[str, Any] | None:
+        names = raw.get("snis")
+        if names is not None and (not isinstance(names, list) or key in names):
+            return raw
+        return {**raw, "snis": [*(names or ()), key]}
 
     def check(self, writer: Writer, row: Row, previous: Row | None) -> None:
         names = row["snis"] or []

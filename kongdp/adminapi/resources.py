@@ -15,6 +15,7 @@ from kongdp.adminapi.extras import EXTRAS, NO_EXTRAS, Extras
 from kongdp.adminapi.paging import Page
 from kongdp.adminapi.store import NOWHERE, Reader, Writer
 from kongdp.entities.field import is_uuid
+from kongdp.entities.lua_text import one_line
 from kongdp.entities.schema import Schema
 from kongdp.entities.table import Row
 from kongdp.entities.violations import SchemaViolation
@@ -45,7 +46,7 @@ class Resources:
 
     def _find(self, reader: Reader, schema: Schema, key: str, where: Mapping[str, str]) -> Row | None:
         if is_uuid(key):
-            return reader.get(schema.name, key.lower()) or reader.get(schema.name, key)
+            return reader.get(schema.name, key.lower())
         name = schema.endpoint_key or (schema.nested_key if where else None)
         if name is not None:
             return reader.find(schema.name, name, self.extras(schema).key(key), where)
@@ -98,10 +99,7 @@ class Resources:
         if is_uuid(key):
             raw["id"] = key
         else:
-            name = schema.endpoint_key or schema.nested_key
-            if name is None:
-                raise errors.coded(1, f"invalid primary key: '{{id=\"{key}\"}}'", {"id": "expected a valid UUID"})
-            raw[name] = key
+            raw = self._named(schema, raw, key)
             if previous is not None:
                 raw["id"] = previous["id"]
         raw = self.extras(schema).accepted(raw, self.clock())
@@ -110,6 +108,14 @@ class Resources:
         except SchemaViolation as violation:
             raise errors.schema_violation(violation) from None
         return self._store(writer, schema, row, previous, raw)
+
+    def _named(self, schema: Schema, raw: dict[str, Any], key: str) -> dict[str, Any]:
+        """Arguments for the entity that is addressed by this key."""
+        name = schema.endpoint_key or schema.nested_key
+        named = {**raw, name: key} if name is not None else self.extras(schema).named(raw, key)
+        if named is None:
+            raise errors.coded(1, f"invalid primary key: '{one_line({'id': key})}'", {"id": "expected a valid UUID"})
+        return named
 
     def _store(self, writer: Writer, schema: Schema, row: Row, previous: Row | None, given: Mapping[str, Any]) -> Row:
         extras = self.extras(schema)

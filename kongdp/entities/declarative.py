@@ -33,6 +33,8 @@ DEFAULT_WORKSPACE_ID = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 # Written by decK beside the entities; of no meaning to a node, except where they say what entities look like.
 _DECK_KEYS = frozenset(("_info", "_konnect", "_workspace", "_plugin_configs"))
 _HEAD_KEYS = frozenset(("_format_version", "_transform", "_comment", "_ignore"))
+# Stands in for the target of a bad reference, so that its own reason is the only one.
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 _NO_PLUGINS: Mapping[str, PluginSchema] = {}
 
 
@@ -285,7 +287,7 @@ class _Loader:
                 shown = value if isinstance(value, str) else _json(value)
                 text = f"invalid reference '{name}: {shown}' (no such entry in '{rule.reference}')"
                 problems.setdefault(ENTITY, []).append(text)
-                raw = {**raw, name: None}
+                raw = {**raw, name: {"id": _NOBODY}}
             elif not (isinstance(value, dict) and len(value) == 1 and value.get("id") == id):
                 raw = {**raw, name: {"id": id}}
         return raw
@@ -298,8 +300,8 @@ class _Loader:
         if not isinstance(value, str):
             return None
         found = self.keys.get(collection, {}).get(value)
-        if found is None and value in self.table.get(collection, {}):
-            found = value
+        if found is None and value.lower() in self.table.get(collection, {}):
+            found = value.lower()
         return found
 
     def _identify(self, schema: Schema, item: _Item, raw: Mapping[str, Any]) -> str:
@@ -307,7 +309,7 @@ class _Loader:
             return str(raw.get(schema.primary_key))
         id = raw.get("id")
         if isinstance(id, str):
-            return id
+            return id.lower()
         parent_id = item.parent.id if item.parent is not None else None
         return derive_id(schema, item.raw, item.parent_field, parent_id, self.content_ids)
 

@@ -130,6 +130,7 @@ class Field:
                 shown[name] = inner.describe()
         if self.shape is not None:
             shown.update(self.shape.describe())
+            shown.update(self.shape.describe_shorthands())
         return shown
 
 
@@ -196,7 +197,7 @@ def _string(field: Field, rules: tuple[Rule, ...]) -> Check:
     options = frozenset(field.one_of) if field.one_of and len(rules) == 1 + (field.len_min is not None) else None
     if field.len_min is None:
         rules = (_length_rule(1, "at least", lambda have, want: have >= want), *rules)
-    referenceable, err = field.referenceable, field.err
+    referenceable, err, is_id = field.referenceable, field.err, field.uuid
 
     def check(value: Any) -> Any:
         if options is not None and type(value) is str and value in options:
@@ -205,11 +206,13 @@ def _string(field: Field, rules: tuple[Rule, ...]) -> Check:
             raise Invalid("expected a string")
         if referenceable and _REFERENCE(value):
             return value
+        if "\0" in value:  # no store and no header can hold it
+            raise Invalid(f"invalid value: {value!a}")
         for rule in rules:
             problem = rule(value)
             if problem is not None:
                 raise Invalid(err or problem)
-        return value
+        return value.lower() if is_id else value
 
     return check
 
@@ -356,7 +359,7 @@ def _foreign(value: Any) -> Any:
         raise Invalid({"id": "expected a string"})
     if _UUID(id) is None:
         raise Invalid({"id": "expected a valid UUID"})
-    return value if len(value) == 1 else {"id": id}
+    return value if len(value) == 1 and id.islower() else {"id": id.lower()}
 
 
 def _rules(field: Field) -> list[Rule]:

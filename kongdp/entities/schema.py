@@ -19,12 +19,14 @@ from kongdp.entities.checks import EntityCheck
 from kongdp.entities.field import UNSET, Field
 from kongdp.entities.shape import Shape, Shorthand
 from kongdp.entities.table import Row
-from kongdp.entities.violations import REQUIRED, UNKNOWN, Problems, SchemaViolation
+from kongdp.entities.violations import ENTITY, REQUIRED, UNKNOWN, Problems, SchemaViolation
 
 Transform: TypeAlias = Callable[[Row], Row]
 
 # Of the declarative format and of Kong's exports: allowed on every entity there, and of no consequence.
 _IGNORED_BY_LOAD = frozenset(("_comment", "_ignore", "ws_id", "updated_at"))
+# Kong's longest time to live; a larger number is the moment of the end, as the hybrid wire has it.
+_DURATION_MAX = 100_000_000
 _EXPIRY = Field(type="number")
 _KEY_ALPHABET = string.ascii_letters + string.digits
 _KEY_LENGTH = 32
@@ -115,18 +117,21 @@ class Schema:
         Times that were given stay; fields this schema does not know are passed over when they are null, as a data plane
         does, so that a newer control plane may send them unset.
         """
-        row = self._fill(raw, problems, updating=False)
-        if problems:
-            known = _without_ignorable(raw, problems, _IGNORED_BY_LOAD)
+        found: Problems = {}
+        row = self._fill(raw, found, updating=False)
+        if found:
+            known = _without_ignorable(raw, found, _IGNORED_BY_LOAD)
             if known is not raw:
-                raw = known
-                problems.clear()
-                row = self._fill(raw, problems, updating=False)
-            if problems:
+                found = {}
+                row = self._fill(known, found, updating=False)
+            if found:
+                _merge_problems(problems, found)
                 return row
         for name, rule in self.autos:
             if row[name] is None:
                 row[name] = _generated(rule, now)
+        if self.expires and row["ttl"] is not None and 0 < row["ttl"] <= _DURATION_MAX:
+            row["ttl"] = int(now + row["ttl"])
         return self.derive(row) if self.derive is not None else row
 
     def stamp(self, name: str, now: float) -> Any:
@@ -186,6 +191,11 @@ class Schema:
             return variants.any_shape
         problems[variants.key] = variants.unknown % (candidates[0] if candidates else "nil")
         return None
+
+
+def _merge_problems(problems: Problems, more: Problems) -> None:
+    for name, problem in more.items():
+        problems[name] = [*problems.get(name, ()), *problem] if name == ENTITY else problem
 
 
 def _generated(rule: Field, now: float) -> Any:

@@ -156,6 +156,15 @@ class Shape:
             shown["entity_checks"] = checks
         return shown
 
+    def describe_shorthands(self) -> dict[str, Any]:
+        """`shorthand_fields` of a record, where values come back under their old names."""
+        shown = [
+            {shorthand.name: {**shorthand.field.describe(), "translate_backwards": list(shorthand.back)}}
+            for shorthand in self.shorthands
+            if shorthand.back
+        ]
+        return {"shorthand_fields": shown} if shown else {}
+
 
 def value_at(record: Any, path: Sequence[str]) -> Any:
     """The value at a path of nested records, or None where the path ends early."""
