@@ -19,6 +19,8 @@ from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.schedule import PushSchedule
 
 LOG = logging.getLogger("kongdp.controlplane.hub")
+# nginx's level, which Kong logs its life at.
+NOTICE = 25
 # Pings that arrive within this time are written in one transaction.
 ROWS_BATCH_S = 0.2
 ROWS_RETRY_S = 2.0
@@ -91,7 +93,7 @@ class Hub:
         group = self._group(plane.peer.group_id)
         group.planes.add(plane)
         self._by_node.setdefault(plane.peer.node_id, []).append(plane)
-        LOG.info("data plane %s (%s, %s) connected", plane.peer.node_id, plane.peer.hostname, plane.peer.ip)
+        LOG.log(NOTICE, "data plane %s (%s, %s) connected", plane.peer.node_id, plane.peer.hostname, plane.peer.ip)
         self.note(plane)
         if group.payload is not None:
             plane.offer(group.payload)
@@ -109,7 +111,7 @@ class Hub:
 
     def leave(self, plane: DataPlane, reason: str) -> None:
         """A connection has ended."""
-        LOG.info("data plane %s (%s) disconnected: %s", plane.peer.node_id, plane.peer.ip, reason)
+        LOG.log(NOTICE, "data plane %s (%s) disconnected: %s", plane.peer.node_id, plane.peer.ip, reason)
         self._group(plane.peer.group_id).planes.discard(plane)
         links = self._by_node.get(plane.peer.node_id, [])
         if plane in links:

@@ -15,7 +15,7 @@ import ssl
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,14 @@ LOG = logging.getLogger("kongdp.controlplane")
 DRAIN_S = 5
 # nginx's level, which Kong logs its life at.
 NOTICE = 25
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": NOTICE,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "crit": logging.CRITICAL,
+}
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LISTENERS = ("cluster_listen", "kongdp_cluster_telemetry_listen", "admin_listen")
 
@@ -72,8 +80,21 @@ class Opened:
                 sock.close()
 
 
-def run(settings: Settings) -> int:
-    """Run a control plane until a signal ends it; the process's exit code."""
+def run(
+    settings: Settings,
+    *,
+    on_ready: Callable[[Sequence[str]], None] = lambda places: None,
+    on_problem: Callable[[str], None] = lambda problem: None,
+) -> int:
+    """Run a control plane until a signal ends it; the process's exit code.
+
+    `on_ready` is called with the addresses once everything is served, `on_problem` with what keeps it from starting
+    (which also goes to stderr). Logging is the caller's; without any, it goes to stderr.
+    """
+    if not logging.getLogger().handlers:
+        _log_to_stderr(settings.log_level)
+    for warning in settings.warnings:
+        LOG.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         try:
             prefix = Path(settings.prefix)
@@ -83,15 +104,16 @@ def run(settings: Settings) -> int:
             plane = open_plane(_options(settings, opened))
         except (KongdpError, OSError) as error:
             print(f"kongdp control-plane: {error}", file=sys.stderr)
+            on_problem(str(error))
             return 1
         password = plane.accounts.ensure_admin()
         if password is not None:
             print(f"First start: made the user admin. Password, shown only now: {password}", flush=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, plane, opened))
+            return runner.run(_serve(settings, plane, opened, on_ready))
 
 
-async def _serve(settings: Settings, plane: Plane, opened: Opened) -> int:
+async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Callable[[Sequence[str]], None]) -> int:
     stopping = _stop_on_signals(plane)
     await plane.start()
     app = build_app(
@@ -107,6 +129,7 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened) -> int:
         pid_file = Path(settings.prefix) / "pids" / "control-plane.pid"
         pid_file.write_text(f"{os.getpid()}\n")
         _say_ready(settings, plane, opened)
+        on_ready([_place(*each) for sockets in opened.sockets.values() for each in sockets])
         waiting = asyncio.create_task(stopping.wait())
         done, _pending = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -308,6 +331,18 @@ def _say_ready(settings: Settings, plane: Plane, opened: Opened) -> None:
         f" CA fingerprint {plane.authority.fingerprint}",
         flush=True,
     )
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.addLevelName(NOTICE, "notice")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=LEVELS.get(level, logging.WARNING),
+        format="%(asctime)s [%(levelname)s] %(name)s: %(message)s",
+    )
+    # What libraries tell about themselves is not news to an operator.
+    for name in ("alembic", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _place(listener: Listener, sock: socket.socket) -> str:

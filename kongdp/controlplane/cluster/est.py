@@ -9,6 +9,7 @@ Cold. Source: RFC 7030 sections 4.1, 4.2.
 
 import base64
 import binascii
+import json
 import logging
 import math
 import time
@@ -20,13 +21,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from kongdp.controlplane import groups, ledger
-from kongdp.controlplane.accounts import Accounts, SignInError, try_use_token
+from kongdp.controlplane.accounts import Accounts, SignInError, User, create_token, try_use_token
 from kongdp.controlplane.authority import Authority, RequestRefusedError, requested_node_id
 from kongdp.controlplane.cluster.requests import Request, Response, message
 from kongdp.controlplane.store.database import Database
 
 LOG = logging.getLogger("kongdp.controlplane.est")
 PREFIX = "/.well-known/est/"
+# A set-up script uses its token within seconds; pulling an image may take minutes.
+SCRIPT_TOKEN_LIFETIME_S = 1800.0
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
 CHALLENGE = (
     ("WWW-Authenticate", 'Basic realm="kongdp", charset="UTF-8"'),
@@ -76,33 +79,60 @@ class Enrolment:
         except RequestRefusedError as error:
             return message(400, str(error))
 
+    async def answer_token(self, request: Request, group: str) -> Response:
+        """A one-time token for whoever signs in: what the set-up script exchanges a password for."""
+        if request.method != "POST":
+            return message(405)
+        try:
+            return await self._database.run(self._token, request, group)
+        except _Refusal as refusal:
+            return refusal.response
+
+    def _token(self, request: Request, group: str) -> Response:
+        user = self._signed_in(request)
+        with self._database.write() as connection:
+            found = groups.find(connection, group)
+            if found is None:
+                return message(404, f"there is no runtime group {group!r}")
+            made = create_token(
+                connection,
+                found.id,
+                created_by=f"user {user.name}",
+                lifetime_s=SCRIPT_TOKEN_LIFETIME_S,
+                now=self._clock(),
+            )
+        return Response(201, json.dumps(made).encode(), "application/json; charset=utf-8")
+
     def _cacerts(self) -> Response:
         return _certificates(self._authority.certificate, "application/pkcs7-mime")
 
     def _enrol(self, request: Request, label: str) -> Response:
         scheme, _, credentials = request.field(b"authorization").partition(" ")
-        match scheme.lower():
-            case "basic":
-                return self._enrol_as_user(request, label, credentials)
-            case "bearer":
-                return self._enrol_by_token(request, credentials.strip())
-        return message(401, "enrolment needs a user name and password, or a one-time token", *CHALLENGE)
-
-    def _enrol_as_user(self, request: Request, label: str, credentials: str) -> Response:
-        name, password = _basic(credentials)
-        try:
-            user = self._accounts.sign_in(name, password, request.peer)
-        except SignInError as error:
-            LOG.warning("enrolment from %s refused: %s", request.peer, error)
-            return _refused(error)
-        if user.role != "admin":
-            return message(403, f"the role {user.role!r} may not enrol data planes")
+        if scheme.lower() == "bearer":
+            return self._enrol_by_token(request, credentials.strip())
+        user = self._signed_in(request)
         signing_request = _signing_request(request.body)
         with self._database.write() as connection:
             group = groups.find(connection, label or groups.DEFAULT)
             if group is None:
                 return message(404, f"there is no runtime group {label!r}")
             return self._issue(connection, signing_request, group.id, f"user {user.name}")
+
+    def _signed_in(self, request: Request) -> User:
+        """The user whose name and password a request carries, if allowed to enrol. Raises _Refusal."""
+        scheme, _, credentials = request.field(b"authorization").partition(" ")
+        if scheme.lower() != "basic":
+            said = "enrolment needs a user name and password, or a one-time token"
+            raise _Refusal(message(401, said, *CHALLENGE))
+        name, password = _basic(credentials)
+        try:
+            user = self._accounts.sign_in(name, password, request.peer)
+        except SignInError as error:
+            LOG.warning("enrolment from %s refused: %s", request.peer, error)
+            raise _Refusal(_refused(error)) from None
+        if user.role != "admin":
+            raise _Refusal(message(403, f"the role {user.role!r} may not enrol data planes"))
+        return user
 
     def _enrol_by_token(self, request: Request, token: str) -> Response:
         try:

@@ -7,6 +7,7 @@ is answered with nothing.
 Cold.
 """
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from kongdp.controlplane.store.database import Database
 
 # Announces to data planes of ours that counters are welcome on the telemetry listener, and error frames here.
 TELEMETRY = ("X-Kongdp-Telemetry", "1")
+
+ENROLMENT_TOKENS = re.compile(r"/v2/control-planes/([^/]+)/enrolment-tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,9 @@ class Gate:
             "/v1/outlet": self._outlet,
             "/runtime-setup.sh": self._setup,
         }
+        token = ENROLMENT_TOKENS.fullmatch(request.path)
+        if token is not None:
+            return await self._enrolment.answer_token(request, token[1])
         handler = handlers.get(request.path)
         # Also for /v1/wrpc (a 3.0 data plane then uses /v1/outlet) and /v2/outlet (ours then uses version 1).
         return await handler(request) if handler is not None else message(404)
