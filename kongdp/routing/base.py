@@ -15,7 +15,7 @@ traditional, expressions).
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Self
 
-from kongdp.routing.candidate import METHOD_BITS, OTHER_METHOD, Candidate, Endpoint, Fields, Request, all_hold
+from kongdp.routing.candidate import METHOD_BITS, OTHER_METHOD, Candidate, Endpoint, Fields, Request
 from kongdp.routing.compatible import compile_compatible
 from kongdp.routing.index import Index, Placement
 from kongdp.routing.pattern import split_host_port
@@ -124,25 +124,24 @@ class Router:
             for candidate in candidates:
                 if best is not None and candidate.order >= best_order:
                     break
-                match = candidate.match
+                match: Match | None = candidate.match
                 if not candidate.plain:
                     bit = bit or METHOD_BITS.get(method, OTHER_METHOD)
                     if not candidate.mask & bit or (bit == OTHER_METHOD and not candidate.takes(method)):
                         continue
                     if candidate.regex is not None:
-                        consumed = candidate.regex.consume(path)
-                        if consumed is None:
+                        match = candidate.consume(path)
+                        if match is None:
                             continue
-                        prefix, captures = consumed
-                        match = Match(match.route_id, prefix, len(prefix), captures)
-                    if candidate.checks:
+                    if candidate.guarded:
                         if request is None:
                             name, host_port = split_host_port(host)
                             to_port = port if host_port is None else host_port
                             request = Request(
                                 method, name, path, fields, scheme, sni, to_port, source, destination, query
                             )
-                        if not all_hold(candidate.checks, request):
+                        match = candidate.settle(request, match)
+                        if match is None:
                             continue
                 best = match
                 best_order = candidate.order
@@ -274,4 +273,4 @@ class Router:
 
 
 def _uses_path(placements: Sequence[Placement]) -> int:
-    return any(candidate.match.prefix or candidate.regex for _, _, _, candidate in placements)
+    return any(placement.candidate.uses_path for placement in placements)

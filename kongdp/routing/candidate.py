@@ -109,6 +109,12 @@ class Check(Protocol):
     def holds(self, request: Request) -> bool: ...
 
 
+class Evaluates(Protocol):
+    """A test that takes the whole request and makes the Match itself (an expression)."""
+
+    def match(self, request: Request) -> Match | None: ...
+
+
 class Candidate:
     """One way a route can match. Never changed once it is in an index.
 
@@ -116,7 +122,7 @@ class Candidate:
     regex makes its Match for each request, all others share `match`.
     """
 
-    __slots__ = ("checks", "mask", "match", "methods", "order", "plain", "regex")
+    __slots__ = ("checks", "evaluator", "guarded", "mask", "match", "methods", "order", "plain", "regex", "uses_path")
 
     def __init__(
         self,
@@ -125,6 +131,8 @@ class Candidate:
         methods: Sequence[str] = (),
         regex: Regex | None = None,
         checks: tuple[Check, ...] = (),
+        evaluator: "Evaluates | None" = None,
+        uses_path: bool | None = None,
     ) -> None:
         self.order = order
         self.match = match
@@ -133,11 +141,30 @@ class Candidate:
         self.methods = frozenset(tokens) if self.mask > 0 and self.mask & OTHER_METHOD else None
         self.regex = regex
         self.checks = checks
-        self.plain = self.mask == ANY_METHOD and regex is None and not checks
+        self.evaluator = evaluator
+        self.uses_path = bool(match.prefix or regex) if uses_path is None else uses_path
+        self.guarded = bool(checks) or evaluator is not None
+        self.plain = self.mask == ANY_METHOD and regex is None and not self.guarded
 
     def takes(self, method: bytes) -> bool:
         """Whether a method outside the table is taken; methods in it are decided by `mask`."""
         return self.methods is None or method in self.methods
+
+    def consume(self, path: bytes) -> Match | None:
+        """The Match of a candidate with a regex, made for this path."""
+        assert self.regex is not None
+        consumed = self.regex.consume(path)
+        if consumed is None:
+            return None
+        prefix, captures = consumed
+        return Match(self.match.route_id, prefix, len(prefix), captures)
+
+    def settle(self, request: Request, match: Match | None) -> Match | None:
+        """What remains when method and regex agreed: the checks, and the evaluator's own Match if there is one."""
+        for check in self.checks:
+            if not check.holds(request):
+                return None
+        return match if self.evaluator is None else self.evaluator.match(request)
 
     def __repr__(self) -> str:
         return f"Candidate({self.match.route_id}, prefix={self.match.prefix!r}, order={self.order:#x})"
@@ -151,11 +178,6 @@ def method_mask(methods: Sequence[bytes]) -> int:
     for method in methods:
         mask |= METHOD_BITS.get(method, OTHER_METHOD)
     return mask
-
-
-def all_hold(checks: tuple[Check, ...], request: Request) -> bool:
-    """Whether every check holds; stops at the first that does not."""
-    return all(check.holds(request) for check in checks)
 
 
 class HeaderValues:

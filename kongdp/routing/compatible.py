@@ -67,29 +67,42 @@ def _place(route: RouteLike, calculation: str, extra_checks: tuple[Check, ...]) 
         priority = compatible_priority(weight, calculation)
         for position, path in enumerate(group or [""]):
             order = compatible_order(priority, matcher_id, position)
-            yield from place_path(route, path, order, hosts, checks)
+            is_regex = path.startswith(REGEX_MARK)
+            pattern = path_pattern(route.id, f"^{path[1:]}" if is_regex else path, is_regex=is_regex)
+            yield from place_path(pattern, order, route.methods, hosts, checks)
+
+
+class PathPattern(NamedTuple):
+    """A path as the index takes it: the bytes it must begin with, the regex if it is one, and what it leaves as a
+    Match.
+    """
+
+    prefix: bytes
+    regex: Regex | None
+    match: Match
+
+
+def path_pattern(route_id: str, text: str, *, is_regex: bool) -> PathPattern:
+    """A prefix ("" for a route without paths), or a regex in the engine's spelling, with its own `^`."""
+    if not is_regex:
+        prefix = text.encode()
+        return PathPattern(prefix, None, Match(route_id, prefix, len(prefix)))
+    prefix = literal_prefix(text[1:]) if text.startswith("^") else b""
+    return PathPattern(prefix, Regex(text), Match(route_id))
 
 
 def place_path(
-    route: RouteLike, path: str, order: int, hosts: Sequence[HostKey], checks: tuple[Check, ...]
+    pattern: PathPattern, order: int, methods: Sequence[str], hosts: Sequence[HostKey], checks: tuple[Check, ...]
 ) -> Iterator[Placement]:
-    """A candidate for one path ("" for none) under every host; hosts that differ in their ports need candidates of
-    their own.
-    """
-    regex = None
-    prefix = path.encode()
-    match = Match(route.id, prefix, len(prefix))
-    if path.startswith(REGEX_MARK):
-        regex = Regex("^" + path[1:])
-        prefix = literal_prefix(path[1:])
-        match = Match(route.id)
+    """A candidate for a path under every host; hosts that differ in their ports need candidates of their own."""
     by_ports: dict[frozenset[int] | None, Candidate] = {}
     for kind, host, ports in hosts:
         candidate = by_ports.get(ports)
         if candidate is None:
             port_check = () if ports is None else (DestinationPort(ports),)
-            candidate = by_ports[ports] = Candidate(order, match, route.methods, regex, port_check + checks)
-        yield Placement(kind, host, prefix, candidate)
+            candidate = Candidate(order, pattern.match, methods, pattern.regex, port_check + checks)
+            by_ports[ports] = candidate
+        yield Placement(kind, host, pattern.prefix, candidate)
 
 
 def group_paths(paths: Iterable[str]) -> list[list[str]]:

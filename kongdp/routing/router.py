@@ -8,6 +8,7 @@ Cold. Source: ours; the flavors are Kong 3.9's setting `router_flavor`.
 from collections.abc import Callable, Generator, Iterable, Mapping
 
 from kongdp.routing.base import EXPRESSIONS, TRADITIONAL, TRADITIONAL_COMPATIBLE, Router
+from kongdp.routing.expressions import ExpressionRouter, judge
 from kongdp.routing.priority import ORIGINAL, STRICT
 from kongdp.routing.route import Captures, Match, RouteError, RouteLike
 from kongdp.routing.traditional import TraditionalRouter
@@ -15,6 +16,7 @@ from kongdp.routing.traditional import TraditionalRouter
 FLAVORS: Mapping[str, Callable[[str], Router]] = {
     TRADITIONAL_COMPATIBLE: Router,
     TRADITIONAL: TraditionalRouter,
+    EXPRESSIONS: ExpressionRouter,
 }
 
 
@@ -61,4 +63,5 @@ __all__ = [
     "build",
     "compile_steps",
     "finish",
+    "judge",
 ]

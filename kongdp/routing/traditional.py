@@ -25,7 +25,6 @@ from kongdp.routing.candidate import (
     HeaderValues,
     Request,
     ServerName,
-    all_hold,
 )
 from kongdp.routing.compatible import is_stream
 from kongdp.routing.index import ANY_HOST, Placement
@@ -204,15 +203,8 @@ def _match(candidate: Candidate, request: Request) -> Match | None:
     bit = METHOD_BITS.get(request.method, OTHER_METHOD)
     if not candidate.mask & bit or (bit == OTHER_METHOD and not candidate.takes(request.method)):
         return None
-    if not all_hold(candidate.checks, request):
-        return None
-    if candidate.regex is None:
-        return candidate.match
-    consumed = candidate.regex.consume(request.path)
-    if consumed is None:
-        return None
-    prefix, captures = consumed
-    return Match(candidate.match.route_id, prefix, len(prefix), captures)
+    match = candidate.match if candidate.regex is None else candidate.consume(request.path)
+    return None if match is None else candidate.settle(request, match)
 
 
 def _facts_of(placements: Sequence[Placement]) -> list[Facts]:

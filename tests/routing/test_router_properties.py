@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kongdp.routing.router import ORIGINAL, STRICT, TRADITIONAL, TRADITIONAL_COMPATIBLE, Router, build, finish
+from kongdp.routing.router import (
+    EXPRESSIONS,
+    ORIGINAL,
+    STRICT,
+    TRADITIONAL,
+    TRADITIONAL_COMPATIBLE,
+    Router,
+    build,
+    finish,
+)
+from tests.support.naive_expressions import Meaning, match_expressions, random_expression
 from tests.support.naive_router import Found, NaiveRequest, match_compatible, match_traditional
 from tests.support.routes import StubRoute, number_id
 
@@ -146,6 +156,8 @@ def ask(router: Router, request: NaiveRequest) -> Found | None:
         scheme=request.scheme.encode(),
         sni=None if request.sni is None else request.sni.encode(),
         port=request.port,
+        source=None if request.source is None else (request.source, 4711),
+        query=request.query.encode(),
     )
     if match is None:
         return None
@@ -237,6 +249,8 @@ def random_request(dice: random.Random) -> NaiveRequest:
         headers=tuple((name, tuple(dice.sample(values, 1))) for name, values in dice.sample(REQUEST_HEADERS, 2)),
         scheme=scheme,
         sni=dice.choice([None, "a.test", "b.a.test"]) if scheme == "https" else None,
+        source=dice.choice([None, "10.1.2.3", "10.2.0.1", "fd00::1", "192.0.2.1"]),
+        query=dice.choice(["", "?", "?x=1", "?x", "?x=a+b", "?y=1&x=a%20b"]),
     )
 
 
@@ -252,3 +266,32 @@ def test_compiled_router_equals_naive_one_when_tables_are_crowded(
         router = build(table, flavor, calculation)
         for request in [random_request(dice) for _ in range(20)]:
             assert ask(router, request) == naive(table, request), (table, request)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_expression_router_equals_naive_one_when_tables_are_crowded(seed: int) -> None:
+    """Expressions, evaluated and plain, among classic routes; and again after half of the table was taken out."""
+    dice = random.Random(seed)
+    for _ in range(CROWDED_TABLES):
+        table, meanings = random_expression_table(dice)
+        router = build(table, EXPRESSIONS)
+        smaller = table[::2]
+        reduced = finish(router.with_changes([route.id for route in table[1::2]], ()))
+        for request in [random_request(dice) for _ in range(20)]:
+            assert ask(router, request) == match_expressions(table, meanings, request), (table, request)
+            assert ask(reduced, request) == match_expressions(smaller, meanings, request), (smaller, request)
+
+
+def random_expression_table(dice: random.Random) -> tuple[list[StubRoute], dict[str, Meaning]]:
+    table: list[StubRoute] = []
+    meanings: dict[str, Meaning] = {}
+    for number in dice.sample(range(1, 99), dice.randint(2, 10)):
+        if dice.random() < 0.3:
+            table.append(random_route(dice, number, WILDCARD_SNIS))
+            continue
+        text, meanings[number_id(number)] = random_expression(dice, dice.randint(0, 3))
+        protocols = dice.choice([("http",), ("http", "https"), ("https",)])
+        table.append(
+            StubRoute(number_id(number), expression=text, priority=dice.choice([0, 0, 1, 9]), protocols=protocols)
+        )
+    return table, meanings

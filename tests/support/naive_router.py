@@ -25,6 +25,8 @@ class NaiveRequest:
     scheme: str = "http"
     sni: str | None = None
     port: int = 8000
+    source: str | None = None
+    query: str = ""
 
     def lines(self, name: str) -> list[str]:
         return [value for key, values in self.headers if key == name for value in values]
