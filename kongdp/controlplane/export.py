@@ -22,7 +22,9 @@ from kongdp.controlplane.changes import UnknownGroupError, changes_since, latest
 from kongdp.controlplane.groups import Group
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.repository import GroupReader
-from kongdp.entities.hashing import hashes
+from kongdp.entities.declarative import wire_row
+from kongdp.entities.hashing import SECTIONS, CanonicalText, canonical, combine, hash_value
+from kongdp.entities.schemas import SCHEMAS
 from kongdp.entities.table import Row
 from kongdp.sync.messages import GZIP_LEVEL
 
@@ -43,13 +45,35 @@ class Payload:
     exported_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One row as it goes out, beside the two texts that are made of it."""
+
+    row: Row
+    json: bytes
+    canonical: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One collection as it goes out: its rows, their JSON, and (for the five that have one) its hash."""
+
+    entries: list[_Entry]
+    json: bytes
+    hash: str
+
+
 @dataclass(slots=True)
 class _Mirror:
-    """A group as it was at `revision`: collection -> id -> wire row."""
+    """A group as it was at `revision`, and what was made of it; `changed` names the collections to make anew."""
 
     group: Group
     revision: int
-    rows: dict[str, dict[str, Row]]
+    entries: dict[str, dict[str, _Entry]]
+    changed: set[str]
+    sections: dict[str, _Section] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+    rest_hash: str = ""
     payload: Payload | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,15 +105,15 @@ class Exporter:
         return await self._database.run(self.export, group_id)
 
     def _load(self, group_id: str) -> _Mirror:
-        rows: dict[str, dict[str, Row]] = {}
+        entries: dict[str, dict[str, _Entry]] = {}
         with self._database.read() as connection:
             group = groups.find(connection, group_id)
             if group is None:
                 raise UnknownGroupError(f"there is no runtime group {group_id}")
             revision = latest_revision(connection, group_id)
             for collection, id, row in GroupReader(connection, group_id).everything():
-                rows.setdefault(collection, {})[id] = wire_row(row)
-        return _Mirror(group, revision, rows)
+                entries.setdefault(collection, {})[id] = _entry(collection, row)
+        return _Mirror(group, revision, entries, set(entries))
 
     def _catch_up(self, mirror: _Mirror) -> int:
         """Apply what has changed since; returns the revision that the mirror now has."""
@@ -99,70 +123,101 @@ class Exporter:
                 return revision
             changes = changes_since(connection, mirror.group.id, mirror.revision)
         for change in changes:
-            rows = mirror.rows.setdefault(change.collection, {})
+            entries = mirror.entries.setdefault(change.collection, {})
             if change.after is None:
-                rows.pop(change.id, None)
+                entries.pop(change.id, None)
             else:
-                rows[change.id] = wire_row(change.after)
+                entries[change.id] = _entry(change.collection, change.after)
+            mirror.changed.add(change.collection)
         return revision
 
     def _render(self, mirror: _Mirror) -> Payload:
         now = self._clock()
-        table = config_table(mirror.group, mirror.rows)
-        computed = hashes(table)
-        sections = {"config": computed.config, **computed.sections}
-        message = {
+        _render_sections(mirror)
+        sections = {name: section for name, section in mirror.sections.items() if section.entries}
+        computed = combine({name: sections[name].hash for name in SECTIONS if name in sections}, mirror.rest_hash)
+        identity = _identity(mirror.group)
+        table = [
+            *(orjson.dumps(name) + b":" + orjson.dumps(value) for name, value in identity.items()),
+            *(orjson.dumps(name) + b":" + section.json for name, section in sections.items()),
+        ]
+        head = {
             "type": "reconfigure",
             "timestamp": round(now, 3),
-            "config_table": table,
             "config_hash": computed.config,
-            "hashes": sections,
+            "hashes": computed.to_wire(),
         }
+        message = orjson.dumps(head)[:-1] + b',"config_table":{' + b",".join(table) + b"}}"
         compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, wbits=31)
+        plugins = sections["plugins"].entries if "plugins" in sections else []
         return Payload(
             group_id=mirror.group.id,
             revision=mirror.revision,
             config_hash=computed.config,
-            hashes=sections,
-            frame=compressor.compress(orjson.dumps(message)) + compressor.flush(),
-            plugin_names=frozenset(row["name"] for row in table.get("plugins", ())),
+            hashes=computed.to_wire(),
+            frame=compressor.compress(message) + compressor.flush(),
+            plugin_names=frozenset(entry.row["name"] for entry in plugins),
             exported_at=now,
         )
 
 
-def wire_row(row: Row) -> Row:
-    """A row as version 1 of the protocol writes it: foreign keys are bare ids."""
-    return {key: value["id"] if _is_reference(value) else value for key, value in row.items()}
+def _render_sections(mirror: _Mirror) -> None:
+    """Make anew the sections whose rows changed, or whose parents were switched on or off."""
+    left_out: set[str] = set()
+    first = ("services", "routes", "plugins")
+    kept = {
+        name: list(_kept(name, mirror.entries.get(name, {}), left_out))
+        for name in (*first, *sorted(mirror.entries.keys() - set(first)))
+    }
+    changed = set(kept) if frozenset(left_out) != mirror.left_out else mirror.changed
+    for name in changed:
+        entries = kept.get(name, [])
+        text = b"[" + b",".join(entry.json for entry in entries) + b"]"
+        mirror.sections[name] = _Section(entries, text, _section_hash(entries) if name in SECTIONS else "")
+    if not mirror.rest_hash or not changed <= set(SECTIONS):
+        others = {
+            name: section for name, section in mirror.sections.items() if name not in SECTIONS and section.entries
+        }
+        rest = {
+            **_identity(mirror.group),
+            **{name: [e.row for e in section.entries] for name, section in others.items()},
+        }
+        mirror.rest_hash = hash_value(rest)
+    mirror.left_out = frozenset(left_out)
+    mirror.changed = set()
 
 
-def config_table(group: Group, rows: Mapping[str, Mapping[str, Row]]) -> dict[str, Any]:
-    """The declarative form of a group: what is enabled, ordered by id, beside the group's own identity."""
-    table: dict[str, Any] = {
+def _section_hash(entries: list[_Entry]) -> str:
+    text = CanonicalText()
+    text.entities(((entry.canonical, entry.row) for entry in entries), len(entries))
+    return text.hexdigest()
+
+
+def _entry(collection: str, row: Row) -> _Entry:
+    wire = wire_row(SCHEMAS[collection], row) if collection in SCHEMAS else row
+    return _Entry(wire, orjson.dumps(wire), canonical(wire))
+
+
+def _identity(group: Group) -> dict[str, Any]:
+    """What every export of a group holds besides its entities."""
+    return {
         "_format_version": "3.0",
         "_transform": False,
         # A table with nothing but workspaces would count as no configuration at all; parameters is always there.
         "parameters": [{"key": "cluster_id", "value": group.cluster_id, "created_at": None}],
         "workspaces": [_workspace(group)],
     }
-    left_out: set[str] = set()
-    for collection in ("services", "routes", "plugins", *sorted(rows.keys() - {"services", "routes", "plugins"})):
-        kept = list(_kept(collection, rows.get(collection, {}), left_out))
-        if kept:
-            table[collection] = kept
-    return table
 
 
-def _kept(collection: str, rows: Mapping[str, Row], left_out: set[str]) -> Iterable[Row]:
-    """The rows of a collection that are exported; ids of others are added to `left_out`, which the next collections
-    ask.
-    """
+def _kept(collection: str, entries: Mapping[str, _Entry], left_out: set[str]) -> Iterable[_Entry]:
+    """The rows of a collection that are exported, by id; ids of the others go into `left_out`, which later ones ask."""
     parents = PARENTS.get(collection, ())
-    for id in sorted(rows):
-        row = rows[id]
+    for id in sorted(entries):
+        row = entries[id].row
         if row.get("enabled") is False or (left_out and any(row.get(parent) in left_out for parent in parents)):
             left_out.add(id)
         else:
-            yield row
+            yield entries[id]
 
 
 def _workspace(group: Group) -> Row:
@@ -176,7 +231,3 @@ def _workspace(group: Group) -> Row:
         "meta": {},
         "config": {},
     }
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"id"}
