@@ -103,7 +103,6 @@ class Agent:
 
     async def run(self) -> int:
         """Serve until told to end; the exit code."""
-        self._install_signals()
         self._watch.start()
         await self._make_default_certificates()
         for entry in self._spec["segments"]:
@@ -120,12 +119,17 @@ class Agent:
         await self._end()
         return 1 if self._failure is not None else 0
 
+    def stop(self) -> None:
+        """End in order; `run` returns."""
+        self._stopping.set()
+
     # -- start
 
-    def _install_signals(self) -> None:
+    def install_signals(self) -> None:
+        """SIGTERM and SIGQUIT end the agent, SIGUSR1 opens logs again, the others are the supervisor's."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGQUIT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGUSR1, logs.reopen_logs)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the supervisor decides what these mean
@@ -260,6 +264,7 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._channel.close()
         self._watch.stop()
+        self._lifeline.close()
 
     async def _workers_gone(self, limit_s: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -340,6 +345,7 @@ def main(arguments: list[str] | None = None) -> int:
             agent = Agent(spec, settings, lifeline)
         except CertificateError as error:
             lifeline.fail(f"cluster_cert: {error}")
+        agent.install_signals()
         return await agent.run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
