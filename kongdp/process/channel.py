@@ -170,8 +170,10 @@ class ChannelServer:
         on_message: Callable[[Peer, Message], None],
         on_open: Callable[[Peer], None] = lambda peer: None,
         on_close: Callable[[Peer], None] = lambda peer: None,
+        write_bytes_max: int = WRITE_BYTES_MAX,
     ) -> None:
         self.peers: set[Peer] = set()
+        self._write_bytes_max = write_bytes_max
         self._listener_fd = listener_fd
         self._on_message = on_message
         self._on_open = on_open
@@ -221,7 +223,7 @@ class ChannelServer:
             connection.close()
 
     def _make_peer(self) -> Peer:
-        return Peer(self._opened, self._on_message, self._closed)
+        return Peer(self._opened, self._on_message, self._closed, self._write_bytes_max)
 
     def _opened(self, peer: Peer) -> None:
         self.peers.add(peer)

@@ -68,7 +68,23 @@ class Segments:
         self._all.clear()
 
 
+def available_bytes() -> int | None:
+    """Memory that can be taken without pushing others out, as the kernel estimates it; None where it does not say."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return None
+    return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
+
+
 def _make(size: int) -> int:
+    available = available_bytes()
+    if available is not None and size > available:
+        # The kernel would not refuse: it would take every page there is and then kill somebody.
+        raise SegmentError(
+            f"kongdp_counter_segment_bytes: {size} bytes of memory for counters are wanted, {available} are available"
+        )
     fd = os.memfd_create("kongdp-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         # Really reserved, not sparse: with a sparse file a full machine would kill the writer with SIGBUS in
