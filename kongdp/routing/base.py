@@ -12,7 +12,7 @@ Hot: `match` and what it calls. Cold: all else. Source: ours; the rules are thos
 traditional, expressions).
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Self
 
 from kongdp.routing.candidate import METHOD_BITS, OTHER_METHOD, Candidate, Endpoint, Fields, Request
@@ -71,6 +71,10 @@ class Router:
 
     def __len__(self) -> int:
         return len(self._placements)
+
+    def count_cached(self) -> int:
+        """How many results the cache holds."""
+        return len(self._cache)
 
     def __contains__(self, route_id: str) -> bool:
         return self._placements.get(route_id) is not None
@@ -238,15 +242,17 @@ class Router:
         copy._path_users = self._path_users
         return copy
 
-    def _compile(self, route: RouteLike) -> Sequence[Placement]:
+    def _compile(self, route: RouteLike) -> Iterator[Placement]:
         return compile_compatible(route, self._calculation)
 
     def _add(self, route: RouteLike) -> Generator[None, None, None]:
-        placements = tuple(self._compile(route))
-        for count, placement in enumerate(placements, 1):
+        placed: list[Placement] = []
+        for placement in self._compile(route):
             self._index.add(placement)
-            if count % PLACEMENTS_A_STEP == 0:
+            placed.append(placement)
+            if len(placed) % PLACEMENTS_A_STEP == 0:
                 yield
+        placements = tuple(placed)
         self._placements.set(route.id, placements)
         self._path_users += _uses_path(placements)
 

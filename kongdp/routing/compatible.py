@@ -30,12 +30,12 @@ class HostKey(NamedTuple):
 
 def compile_compatible(
     route: RouteLike, calculation: str = ORIGINAL, extra_checks: tuple[Check, ...] = ()
-) -> list[Placement]:
-    """Placements of a classic route; none for a route that only takes streams."""
+) -> Iterator[Placement]:
+    """Placements of a classic route, one by one; none for a route that only takes streams."""
     if is_stream(route):
-        return []
+        return
     try:
-        return list(_place(route, calculation, extra_checks))
+        yield from _place(route, calculation, extra_checks)
     except (PatternError, ValueError) as error:
         raise RouteError(route, str(error)) from error
 

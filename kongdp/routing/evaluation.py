@@ -20,7 +20,6 @@ from kongdp.routing.expression_parser import (
     SEGMENT_FIELD,
     And,
     Not,
-    Or,
     Predicate,
     Tree,
 )
@@ -78,11 +77,10 @@ def compile_test(tree: Tree) -> Test:
     if isinstance(tree, Not):
         inner = compile_test(tree.inner)
         return lambda request, findings: not inner(request, findings)
-    left, right = compile_test(tree.left), compile_test(tree.right)
+    parts = tuple(compile_test(part) for part in tree.parts)
     if isinstance(tree, And):
-        return lambda request, findings: left(request, findings) and right(request, findings)
-    assert isinstance(tree, Or)
-    return lambda request, findings: left(request, findings) or right(request, findings)
+        return lambda request, findings: all(part(request, findings) for part in parts)
+    return lambda request, findings: any(part(request, findings) for part in parts)
 
 
 def _compile_predicate(predicate: Predicate) -> Test:

@@ -3,7 +3,7 @@
 In: the text of a route's `expression`.  Out: a tree of And, Or, Not and Predicate, or ExpressionError with the place
 and reason.
     http.path ^= "/api" && (http.method == "GET" || any(lower(http.headers.x_env)) == "test")
-`||` binds tighter than `&&`, as in the engine Kong 3.9 ships, and both to the left. `!` stands only before a
+`||` binds tighter than `&&`, as in the engine Kong 3.9 ships. `!` stands only before a
 parenthesis. Every field has a type, and the operator and literal must suit it.
 Cold. Source: Kong's atc-router 1.7.1, grammar, parser and semantics.
 """
@@ -47,7 +47,7 @@ _SEGMENT = re.compile(r"\d+(?:_\d+)?")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES: Mapping[str, str] = {"n": "\n", "r": "\r", "t": "\t"}
 _INT_MAX = (1 << 63) - 1
-_DEPTH_MAX = 200  # parentheses inside parentheses; far below what the interpreter's stack bears
+_DEPTH_MAX = 64  # parentheses inside parentheses; each costs some frames of the interpreter's stack at evaluation
 
 
 class ExpressionError(ValueError):
@@ -67,14 +67,16 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    left: "Tree"
-    right: "Tree"
+    """All parts hold; a chain of `&&` is one node, so that a tree is no deeper than its parentheses."""
+
+    parts: "tuple[Tree, ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    left: "Tree"
-    right: "Tree"
+    """Some part holds; the first that does decides what was matched."""
+
+    parts: "tuple[Tree, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +101,23 @@ class _Parser:
         self._depth = 0
 
     def parse(self) -> Tree:
+        self._skip_space()
         tree = self._all()
         if self._at < len(self._text):
             raise self._error("expected && or || or the end")
         return tree
 
     def _all(self) -> Tree:
-        tree = self._either()
+        parts = [self._either()]
         while self._take("&&"):
-            tree = And(tree, self._either())
-        return tree
+            parts.append(self._either())
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _either(self) -> Tree:
-        tree = self._term()
+        parts = [self._term()]
         while self._take("||"):
-            tree = Or(tree, self._term())
-        return tree
+            parts.append(self._term())
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def _term(self) -> Tree:
         negated = self._take("!")

@@ -34,7 +34,7 @@ class ExpressionRouter(Router):
 
     flavor = EXPRESSIONS
 
-    def _compile(self, route: RouteLike) -> Sequence[Placement]:
+    def _compile(self, route: RouteLike) -> Iterator[Placement]:
         checks = scheme_checks(route.protocols)
         if route.expression is None:
             return compile_compatible(route, self._calculation, checks)
@@ -58,18 +58,19 @@ def scheme_checks(protocols: Sequence[str]) -> tuple[Check, ...]:
     return (Scheme(schemes),)
 
 
-def compile_expression(route: RouteLike, checks: tuple[Check, ...]) -> list[Placement]:
+def compile_expression(route: RouteLike, checks: tuple[Check, ...]) -> Iterator[Placement]:
     """Placements of a route that carries an expression; none for one that only takes streams."""
     if is_stream(route):
-        return []
+        return
     assert route.expression is not None
     order = compatible_order(expression_priority(route.priority or 0), route.id)
     try:
         tree = parse(route.expression)
         plain = _try_plain(tree)
         if plain is not None:
-            return list(_place_plain(route, plain, order, checks))
-        return list(_place_evaluated(route, tree, order, checks))
+            yield from _place_plain(route, plain, order, checks)
+        else:
+            yield from _place_evaluated(route, tree, order, checks)
     except (ExpressionError, PatternError) as error:
         raise RouteError(route, f"expression: {error}") from error
 
@@ -99,11 +100,11 @@ def _try_plain(tree: Tree) -> Plain | None:
 
 
 def _conjuncts(tree: Tree) -> Iterator[Tree]:
-    if isinstance(tree, And):
-        yield from _conjuncts(tree.left)
-        yield from _conjuncts(tree.right)
-    else:
+    if not isinstance(tree, And):
         yield tree
+        return
+    for part in tree.parts:
+        yield from _conjuncts(part)
 
 
 def _disjuncts(tree: Tree) -> list[Predicate]:
@@ -112,8 +113,8 @@ def _disjuncts(tree: Tree) -> list[Predicate]:
         return [tree]
     if not isinstance(tree, Or):
         return []
-    left, right = _disjuncts(tree.left), _disjuncts(tree.right)
-    return [*left, *right] if left and right else []
+    parts = [_disjuncts(part) for part in tree.parts]
+    return [each for part in parts for each in part] if all(parts) else []
 
 
 def _is_plain(predicate: Predicate) -> bool:
@@ -172,12 +173,17 @@ def _places(tree: Tree) -> Places:
         return _places_of_predicate(tree)
     if isinstance(tree, Not):
         return Places(None, None)
-    left, right = _places(tree.left), _places(tree.right)
+    parts = [_places(part) for part in tree.parts]
+    hosts = [part.hosts for part in parts if part.hosts is not None]
+    prefixes = [part.prefixes for part in parts if part.prefixes is not None]
     if isinstance(tree, And):
-        return Places(
-            left.hosts if left.hosts is not None else right.hosts, _more_telling(left.prefixes, right.prefixes)
-        )
-    return Places(_union(left.hosts, right.hosts), _prefix_union(left.prefixes, right.prefixes))
+        # of conditions that must all hold any one will do: the first host, the path whose shortest prefix is longest
+        telling = max(prefixes, key=lambda each: min(map(len, each)), default=None)
+        return Places(hosts[0] if hosts else None, telling)
+    return Places(
+        tuple(dict.fromkeys(key for each in hosts for key in each)) if len(hosts) == len(parts) else None,
+        tuple(dict.fromkeys(key for each in prefixes for key in each)) if len(prefixes) == len(parts) else None,
+    )
 
 
 def _places_of_predicate(predicate: Predicate) -> Places:
@@ -196,24 +202,9 @@ def _places_of_predicate(predicate: Predicate) -> Places:
     return Places(None, None)
 
 
-def _more_telling(left: tuple[bytes, ...] | None, right: tuple[bytes, ...] | None) -> tuple[bytes, ...] | None:
-    """Of two conditions that both hold, the one whose shortest prefix is longer."""
-    if left is None or right is None:
-        return left if right is None else right
-    return max(left, right, key=lambda prefixes: min(map(len, prefixes)))
-
-
-def _union(left: tuple[HostKey, ...] | None, right: tuple[HostKey, ...] | None) -> tuple[HostKey, ...] | None:
-    return None if left is None or right is None else tuple(dict.fromkeys((*left, *right)))
-
-
-def _prefix_union(left: tuple[bytes, ...] | None, right: tuple[bytes, ...] | None) -> tuple[bytes, ...] | None:
-    return None if left is None or right is None else tuple(dict.fromkeys((*left, *right)))
-
-
 def _mentions_path(tree: Tree) -> bool:
     if isinstance(tree, Predicate):
         return tree.field.startswith(_PATH_FIELD)
     if isinstance(tree, Not):
         return _mentions_path(tree.inner)
-    return _mentions_path(tree.left) or _mentions_path(tree.right)
+    return any(_mentions_path(part) for part in tree.parts)

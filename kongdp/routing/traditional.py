@@ -125,7 +125,7 @@ class TraditionalRouter(Router):
         copy._recognition = self._recognition.edited(owner)
         return copy
 
-    def _compile(self, route: RouteLike) -> Sequence[Placement]:
+    def _compile(self, route: RouteLike) -> Iterator[Placement]:
         return compile_traditional(route)
 
     def _add(self, route: RouteLike) -> Generator[None, None, None]:
@@ -244,12 +244,12 @@ def _split_bracketed(host: bytes, default: int) -> tuple[bytes, bytes, int]:
     return host, b"%b:%d" % (host, default), default
 
 
-def compile_traditional(route: RouteLike) -> list[Placement]:
+def compile_traditional(route: RouteLike) -> Iterator[Placement]:
     """Placements of a route, a candidate for each path; none for a route that only takes streams."""
     if is_stream(route):
-        return []
+        return
     try:
-        return list(_place(route))
+        yield from _place(route)
     except (PatternError, ValueError) as error:
         raise RouteError(route, str(error)) from error
 
