@@ -53,6 +53,10 @@ from kongdp.upstream.resolver import Resolver
 log = logging.getLogger("kongdp.worker")
 
 COMPILE_SLICE_S = 0.001
+IDLE_GRACE_S = 1.0
+"""A drained worker keeps idle connections this long: a request that is on its way is still answered, with Connection: close. Closing at
+once, as nginx does, meets such requests with a closed socket.
+"""
 
 
 class RouteRows(dict[str, RouteCounters]):
@@ -316,12 +320,13 @@ class Worker:
         for server in self._servers:
             server.close()
         env.draining = True
-        until = monotonic() + self._settings.kongdp_drain_timeout_s
-        while True:
-            for connection in list(env.connections):
-                connection.drain()
-            if not env.connections or monotonic() >= until:
-                break
+        now = monotonic()
+        until = now + self._settings.kongdp_drain_timeout_s
+        idle_until = min(now + IDLE_GRACE_S, until)
+        while env.connections and (now := monotonic()) < until:
+            if now >= idle_until:
+                for connection in list(env.connections):
+                    connection.drain()
             await asyncio.sleep(0.02)
         if env.connections:
             log.warning("drain deadline reached with %d connections open", len(env.connections))

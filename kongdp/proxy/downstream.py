@@ -323,10 +323,9 @@ class DownstreamConnection(asyncio.Protocol):
     def _next_request(self) -> None:
         self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
         self._resume()
+        # not closed while draining either: keep-alive was promised, so the next request gets the answer that says "close"
         if self._buffer:
             self._process()
-        elif self.env.draining:
-            self.end()
 
     def end(self) -> None:
         """No more requests: let the answer leave, then close without cutting it off (lingering close)."""
