@@ -1,4 +1,4 @@
-"""A fresh database for each test that asks for one."""
+"""A fresh database for each test that asks for one: SQLite, and PostgreSQL where its server is installed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,28 @@ from kongdp.controlplane import groups
 from kongdp.controlplane.changes import Changes
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
+from tests.support.postgres import PostgresServer, why_not
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A migrated SQLite database in a directory of its own."""
-    database = Database(f"sqlite:///{tmp_path / 'controlplane.db'}")
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for the run."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database of its own."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'controlplane.db'}")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        database = Database(server.create_database())
     migrate(database)
     yield database
     database.close()

@@ -71,8 +71,11 @@ def test_other_databases_are_refused(url: str) -> None:
         Database(url)
 
 
-def test_sqlite_keeps_a_write_ahead_log(database: Database, tmp_path: Path) -> None:
+def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:
     """Readers do not wait for the writer."""
+    database = Database(f"sqlite:///{tmp_path / 'controlplane.db'}")
+    migrate(database)
+    database.close()
     with sqlite3.connect(tmp_path / "controlplane.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()

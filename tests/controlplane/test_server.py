@@ -1,0 +1,219 @@
+"""The control plane as a process: one clear line for each thing that keeps it from starting, and a clean end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, sys
+from kongdp.controlplane.server import run
+from kongdp.settings import SettingsError, load_settings
+try:
+    settings = load_settings(None, os.environ)
+except SettingsError as error:
+    sys.exit("\\n".join(error.problems))
+sys.exit(run(settings))
+"""
+LISTENERS = {
+    "KONG_ADMIN_LISTEN": "127.0.0.1:0",
+    "KONG_CLUSTER_LISTEN": "127.0.0.1:0",
+    "KONGDP_CLUSTER_TELEMETRY_LISTEN": "127.0.0.1:0",
+}
+
+
+class Process:
+    """A control plane of its own prefix."""
+
+    def __init__(self, prefix: Path, **environment: str) -> None:
+        self.prefix = prefix
+        settings = {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(prefix), **LISTENERS, **environment}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env={"PATH": os.environ["PATH"], **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def until_ready(self) -> "Process":
+        """Read what it says up to the line that it is ready."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip())
+            if line.startswith("control plane ready"):
+                return self
+        raise AssertionError(self._process.communicate())
+
+    @property
+    def admin(self) -> str:
+        """The Admin API's URL."""
+        found = re.search(r"Admin API on (\S+),", self.lines[-1])
+        assert found is not None
+        return f"http://{found[1]}"
+
+    def get(self, path: str) -> object:
+        """The JSON at a path of the Admin API."""
+        with urllib.request.urlopen(self.admin + path, timeout=20) as response:
+            return json.load(response)
+
+    def post(self, path: str, body: object) -> object:
+        """What a POST there answers."""
+        request = urllib.request.Request(
+            self.admin + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end: exit code and stderr."""
+        _out, err = self._process.communicate(timeout=60)
+        return self._process.returncode, err
+
+    def kill(self) -> None:
+        """Make sure that nothing is left."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    """Processes that a test starts; killed at its end."""
+    started: list[Process] = []
+    yield started
+    for process in started:
+        process.kill()
+
+
+def test_it_serves_until_a_signal_and_leaves_nothing_behind(tmp_path: Path, processes: list[Process]) -> None:
+    """The pid file is there while it serves; the password is told at the first start only; what was written stays."""
+    pid_file = tmp_path / "pids" / "control-plane.pid"
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        process = Process(tmp_path)
+        processes.append(process)
+        process.until_ready()
+        is_first = number == signal.SIGTERM
+        assert int(pid_file.read_text()) == process._process.pid
+        assert sum("Password, shown only now: " in line for line in process.lines) == int(is_first)
+        if is_first:
+            process.post("/services", {"name": "kept", "url": "http://h"})
+        assert process.get("/services/kept")["name"] == "kept"  # type: ignore[index]
+        process.send(number)
+        assert process.end()[0] == 0
+        assert not pid_file.exists()
+
+
+def test_what_was_answered_survives_a_kill(tmp_path: Path, processes: list[Process]) -> None:
+    """kill -9 right after an answer: the next start has it, and its authority is the same."""
+    process = Process(tmp_path)
+    processes.append(process)
+    process.until_ready()
+    for number in range(20):
+        process.post("/services", {"name": f"s{number}", "url": "http://h"})
+    process.send(signal.SIGKILL)
+    process.end()
+    again = Process(tmp_path)
+    processes.append(again)
+    again.until_ready()
+    assert len(again.get("/services")["data"]) == 20  # type: ignore[index]
+    assert again.lines[-1].rpartition(" ")[2] == process.lines[-1].rpartition(" ")[2]
+
+
+def test_every_occupied_port_is_said_at_once_with_its_setting(tmp_path: Path, processes: list[Process]) -> None:
+    """One line for each, exit code 1: an operator need not try again for the next."""
+    taken = [socket.create_server(("127.0.0.1", 0)) for _setting in LISTENERS]
+    places = {setting: f"127.0.0.1:{sock.getsockname()[1]}" for setting, sock in zip(LISTENERS, taken, strict=True)}
+    process = Process(tmp_path, **places)
+    processes.append(process)
+    code, err = process.end()
+    for sock in taken:
+        sock.close()
+    assert code == 1
+    assert len(err.splitlines()) == len(LISTENERS)
+    for setting, place in places.items():
+        name = setting.removeprefix("KONG_").lower()
+        assert f"{name}: cannot listen on {place}: Address already in use" in err
+
+
+def test_two_control_planes_cannot_share_a_prefix(tmp_path: Path, processes: list[Process]) -> None:
+    """The second says so and ends; the first goes on."""
+    first = Process(tmp_path)
+    processes.append(first)
+    first.until_ready()
+    second = Process(tmp_path)
+    processes.append(second)
+    code, err = second.end()
+    assert code == 1
+    assert "another control plane is running" in err
+    assert first.get("/services") == {"data": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("authority/ca.crt", "nonsense", "is damaged"),
+        ("controlplane.db", "x" * 4096, "is not a database"),
+    ],
+)
+def test_damaged_state_is_named(
+    tmp_path: Path, processes: list[Process], file: str, content: str, message: str
+) -> None:
+    """The file, and no traceback."""
+    path = tmp_path / file
+    process = Process(tmp_path)
+    processes.append(process)
+    process.until_ready()
+    process.send(signal.SIGTERM)
+    process.end()
+    for sibling in path.parent.glob(f"{path.name}-*"):
+        sibling.unlink()
+    path.write_text(content)
+    again = Process(tmp_path)
+    processes.append(again)
+    code, err = again.end()
+    assert code == 1
+    assert path.name in err
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://h/d", "only SQLite and PostgreSQL"),
+        ("postgresql://nobody:secret@127.0.0.1:1/none", "cannot open the database"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_said(
+    tmp_path: Path, processes: list[Process], url: str, message: str
+) -> None:
+    """Without its password."""
+    process = Process(tmp_path, KONGDP_DATABASE_URL=url)
+    processes.append(process)
+    code, err = process.end()
+    assert code == 1
+    assert message in err
+    assert "secret" not in err
+
+
+def test_a_prefix_that_cannot_be_written_is_said(tmp_path: Path, processes: list[Process]) -> None:
+    """A file in the way."""
+    (tmp_path / "file").write_text("")
+    process = Process(tmp_path / "file" / "prefix")
+    processes.append(process)
+    code, err = process.end()
+    assert (code, "prefix" in err) == (1, True)
