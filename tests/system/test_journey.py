@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import ControlPlane, DataPlane, enrolled_with, kongdp, wait_for
+from tests.support.cluster import WAIT_S, ControlPlane, DataPlane, enrolled_with, kongdp, wait_for
 from tests.support.cluster import http as ask
 from tests.support.load import Load
 
