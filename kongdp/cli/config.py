@@ -61,6 +61,7 @@ def parse(arguments: argparse.Namespace) -> int:
         return fail_all(error.lines())
     for warning in loaded.warnings:
         complain(f"warning: {warning}")
-    counts = ", ".join(f"{len(rows)} {name}" for name, rows in loaded.table.items() if rows)
+    # The one workspace is there whether the file says so or not.
+    counts = ", ".join(f"{len(rows)} {name}" for name, rows in loaded.table.items() if rows and name != "workspaces")
     say(f"parse successful: {counts or 'an empty configuration'}")
     return 0
