@@ -117,7 +117,7 @@ def _error_log(settings: Settings) -> Any:
     is_file = target not in STREAMS and target != "off" and not target.startswith("syslog:")
     path = Path(settings.prefix) / target.split()[0] if is_file else Path(os.devnull)
     try:
-        return path.open("ab")
+        return open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640), "ab")
     except OSError:  # the node says what is wrong with it
         return Path(os.devnull).open("ab")
 

@@ -93,7 +93,8 @@ class NodeSettings:
     kongdp_worker_silence_s: float = setting(
         number(0.1),
         "5",
-        "A worker or agent that gives no sign of life for this long is killed and replaced.",
+        "A worker that gives no sign of life for this long is killed and replaced. The agent, which may pause while it "
+        "validates a large configuration, has six times as long.",
         unit="seconds",
     )
     kongdp_counter_segment_bytes: int = setting(
