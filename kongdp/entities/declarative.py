@@ -255,7 +255,8 @@ class _Loader:
             return self._fresh_row(schema, raw, id, problems)
         kept = {name: before[name] for name, _ in schema.autos if raw.get(name) is None and before[name] is not None}
         given = {**raw, **kept} if kept else raw
-        if {**schema.shape.template, **given} == before:
+        plain = schema.shape.expand(given, {}) if schema.shorthands else given
+        if {**schema.shape.template, **plain} == before:
             return before
         row = self._fresh_row(schema, given, id, problems)
         if row == before:

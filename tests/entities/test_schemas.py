@@ -69,6 +69,17 @@ def test_routes_when_protocols_decide(raw: dict[str, Any], entity: list[str] | N
     assert problems == fields
 
 
+def test_routes_when_a_header_is_an_expression() -> None:
+    """It must compile; in the traditional flavour only where it is one."""
+    lame, plain = {"headers": {"X-A": ["~*("]}}, {"headers": {"x-a": ["~*(", "b"]}}
+    wanted = "Router Expression failed validation: http.headers.x_a: pcre2_compile() failed: "
+    assert SCHEMAS["routes"].validate(lame)[ENTITY][0].startswith(wanted)
+    assert SCHEMAS["routes"].validate({"headers": {"x-a": ["~*^v[0-9]+$"]}}) == {}
+    traditional = build_schemas(router_flavor="traditional")["routes"]
+    assert traditional.validate(plain) == {}
+    assert traditional.validate(lame)[ENTITY][0].startswith(wanted)
+
+
 def test_routes_when_grpc() -> None:
     """gRPC routes do not strip their path by default."""
     row = SCHEMAS["routes"].insert({"protocols": ["grpc"], "paths": ["/"]}, 1)

@@ -17,6 +17,7 @@ from kongdp.entities.addresses import (
 from kongdp.entities.checks import AtLeastOneOf, Conditional, ConditionalAtLeastOneOf, Custom, EntityCheck
 from kongdp.entities.field import Field
 from kongdp.entities.paths import route_path_problem
+from kongdp.entities.regex import regex_problem
 from kongdp.entities.schema import Schema, Variants
 from kongdp.entities.schemas.common import (
     HEADER_NAME,
@@ -229,12 +230,24 @@ def _mixes_flavors(route: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _header_regex_problem(route: Mapping[str, Any], flavor: str) -> str | None:
+    """A header value that begins with `~*` is an expression (in the traditional flavour only where it stands alone)."""
+    for name, values in (route["headers"] or {}).items():
+        for value in values:
+            if value.startswith("~*") and (flavor != "traditional" or len(values) == 1):
+                problem = regex_problem(value[2:].lower())
+                if problem is not None:
+                    return f"{_EXPRESSION_FAILED}http.headers.{name.lower().replace('-', '_')}: {problem}"
+    return None
+
+
 def _route_checks(flavor: str, judge_expression: Callable[[Mapping[str, Any]], str | None] | None) -> list[EntityCheck]:
     """Checks of all routes. Those described but empty here are Kong's tests of what its own router makes of a route."""
 
     def judge(route: dict[str, Any]) -> str | None:
-        if flavor != "expressions":
-            return None
+        problem = _header_regex_problem(route, flavor)
+        if flavor != "expressions" or problem is not None:
+            return problem
         problem = _mixes_flavors(route)
         if problem is None and judge_expression is not None and route["expression"] is not None:
             reason = judge_expression(route)
