@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kongdp.errors import KongdpError, Source
@@ -32,6 +33,7 @@ SERVER_LIFETIME_S = 398 * 86_400
 BACKDATE_S_MAX = 300
 BACKDATE_SHARE = 20
 RSA_BITS_MIN = 2048
+CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 GROUP_URI = "urn:kongdp:group:"
 SERVER_NAMES = ("kongdp-control-plane", "kong_clustering", "localhost", "127.0.0.1", "::1")
 
@@ -117,9 +119,8 @@ class Authority:
         node_id = requested_node_id(request)
         if not request.is_signature_valid:
             raise RequestRefusedError("the request's signature is not valid")
-        _check_strength(request.public_key())
         return self._issue(
-            request.public_key(),
+            _strong(request.public_key()),
             _common_name(node_id),
             [x509.UniformResourceIdentifier(GROUP_URI + group_id)],
             lifetime_s,
@@ -161,7 +162,7 @@ class Authority:
 
     def _issue(
         self,
-        public_key: object,
+        public_key: CertificatePublicKeyTypes,
         subject: x509.Name,
         names: list[x509.GeneralName],
         lifetime_s: int,
@@ -176,7 +177,7 @@ class Authority:
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self.certificate.subject)
-            .public_key(public_key)  # type: ignore[arg-type]  # the strength check has admitted its type
+            .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(_moment(now - backdate))
             .not_valid_after(_moment(not_after))
@@ -184,7 +185,7 @@ class Authority:
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)  # type: ignore[arg-type]
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -273,16 +274,17 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _check_strength(key: object) -> None:
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN:
-        return
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1):
-        return
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return
-    raise RequestRefusedError(
-        f"the request's key must be EC P-256, P-384 or P-521, Ed25519, or RSA of {RSA_BITS_MIN} bits"
+def _strong(key: CertificatePublicKeyTypes) -> CertificatePublicKeyTypes:
+    """The key, if it is of a kind that we sign. Raises RequestRefusedError."""
+    is_strong = (
+        (isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN)
+        or (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES))
+        or isinstance(key, ed25519.Ed25519PublicKey)
     )
+    if not is_strong:
+        kinds = f"EC P-256, P-384 or P-521, Ed25519, or RSA of {RSA_BITS_MIN} bits"
+        raise RequestRefusedError(f"the request's key must be {kinds}")
+    return key
 
 
 def _common_name(text: str) -> x509.Name:

@@ -72,6 +72,7 @@ class Plane:
         self._trust = trust
         self._hub: Hub | None = None
         self._ingest: CounterIngest | None = None
+        self._gate: Gate | None = None
         self._listeners: list[ClusterListener] = []
         self._housekeeper: asyncio.Task[None] | None = None
 
@@ -99,7 +100,7 @@ class Plane:
             lifetime_s=options.certificate_lifetime_s,
             clock=self.clock,
         )
-        gate = Gate(
+        gate = self._gate = Gate(
             self.authority,
             self.database,
             self._hub,
@@ -135,6 +136,12 @@ class Plane:
         if self._hub is not None:
             await self._hub.close()
         self.database.close()
+
+    def dismiss(self, node_id: str, reason: str) -> None:
+        """End every connection of a node."""
+        self.hub.dismiss(node_id, reason)
+        if self._gate is not None:
+            self._gate.dismiss_counters(node_id, reason)
 
     @property
     def count_connections(self) -> int:

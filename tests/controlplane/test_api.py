@@ -75,7 +75,7 @@ def play(scenario: Callable[[Api], Awaitable[None]], tmp_path: Path) -> None:
 
 
 def test_an_implementation_makes_service_and_route_at_once(tmp_path: Path) -> None:
-    """Step 6 of the journey: defaults filled in, the URL taken apart, the service tagged, both visible to Kong's API."""
+    """Step 6 of the journey: defaults, the URL taken apart, the service tagged, both visible to Kong's API."""
 
     async def scenario(served: Api) -> None:
         version = await served.version()
@@ -303,17 +303,20 @@ def test_a_connected_node_is_shown_with_what_is_amiss(tmp_path: Path) -> None:
 
 
 def test_a_revoked_node_is_disconnected(tmp_path: Path) -> None:
-    """Deleting a node with `revoke` takes its certificates away and ends its connection."""
+    """Deleting a node with `revoke` takes its certificates away and ends its connections."""
 
     async def scenario(served: Api) -> None:
         pair = served.plane.node_pair()
         link = await served.plane.connect(pair)
         await link.join(pair.node_id)
         await link.configuration()
+        counters = await served.plane.connect(pair, port=served.plane.telemetry_port)
+        assert await counters.upgrade("/v1/counters") == 101
         path = f"/v2/control-planes/default/nodes/{pair.node_id}?revoke=true"
         assert (await served.call("GET", path))[0] == 200
         assert (await served.call("DELETE", path))[0] == 204
         assert await link.end() == "the node's certificate was revoked"
+        assert await counters.end() == "the node's certificate was revoked"
 
     play(scenario, tmp_path)
 

@@ -1,6 +1,5 @@
 """The cluster listener over real mTLS: what a data plane of Kong, and one of ours, may do and see."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kongdp.controlplane import nodes
 from kongdp.controlplane.authority import Authority
 from tests.support.control_plane import ControlPlane, running
+from tests.support.loops import run
 from tests.support.scripted_data_plane import ZEROS, KeyPair, ScriptedDataPlane, make_request, save_pair
 
 Scenario = Callable[[ControlPlane], Awaitable[None]]
@@ -21,13 +21,13 @@ TRANSCRIPT = Path(__file__).parents[1] / "conformance" / "data" / "dp-transcript
 
 
 def play(scenario: Scenario, tmp_path: Path, **options: Any) -> None:
-    """Run one scenario against a control plane of its own."""
+    """Run one scenario against a control plane of its own, on the loop that control planes use."""
 
     async def main() -> None:
         async with running(tmp_path, **options) as plane:
             await scenario(plane)
 
-    asyncio.run(main())
+    run(main())
 
 
 async def joined(plane: ControlPlane, pair: KeyPair | None = None, **info: Any) -> ScriptedDataPlane:
@@ -38,7 +38,7 @@ async def joined(plane: ControlPlane, pair: KeyPair | None = None, **info: Any) 
 
 
 def test_a_node_gets_the_configuration_at_once_when_it_has_introduced_itself(tmp_path: Path) -> None:
-    """101 announces telemetry; the push follows basic_info unasked; pongs are empty; the ping is the acknowledgement."""
+    """101 announces telemetry; the push comes unasked; pongs are empty; the ping is the acknowledgement."""
 
     async def scenario(plane: ControlPlane) -> None:
         await plane.put("services", {"name": "a", "host": "h", "port": 80, "enabled": True})

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from kongdp.controlplane.schedule import PushSchedule
+from kongdp.controlplane.schedule import SPACING_S, PushSchedule
 
 
 def test_nothing_is_due_when_nothing_changed() -> None:
@@ -33,7 +33,7 @@ def test_pushes_are_a_second_apart_when_changes_keep_coming() -> None:
             pushes.append(now)
     assert pushes[0] == pytest.approx(0.1)
     gaps = [later - earlier for earlier, later in itertools.pairwise(pushes)]
-    assert min(gaps) >= 1.0 - 1e-9
+    assert min(gaps) >= SPACING_S - 1e-9
     assert pushes[-1] >= 5.0
     assert schedule.due() is None
 
@@ -58,6 +58,6 @@ def test_a_failed_export_is_tried_again_later_each_time() -> None:
         now = due
         schedule.begins(now)
         schedule.failed(now)
-    assert waits[1:] == pytest.approx([1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0])
+    assert waits[1:] == pytest.approx([SPACING_S, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0])
     schedule.succeeded()
-    assert schedule.due() == pytest.approx(now + 1.0)
+    assert schedule.due() == pytest.approx(now + SPACING_S)

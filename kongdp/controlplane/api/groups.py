@@ -144,7 +144,7 @@ def _add_nodes(router: APIRouter, plane: Plane) -> None:
         if not await plane.database.run(delete):
             raise ApiError(404, f"there is no node {node_id!r} in this group")
         if revoke:
-            plane.hub.dismiss(node_id, "the node's certificate was revoked")
+            plane.dismiss(node_id, "the node's certificate was revoked")
         return Response(status_code=204)
 
 

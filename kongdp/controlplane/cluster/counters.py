@@ -33,7 +33,7 @@ class CounterStream:
     message_bytes_max = MESSAGE_BYTES_MAX
 
     def __init__(self, node_id: str, ingest: Ingest, *, still_valid: Callable[[], bool] = lambda: True) -> None:
-        self._node_id = node_id
+        self.node_id = node_id
         self._ingest = ingest
         self._still_valid = still_valid
         self._link: Link | None = None
@@ -50,8 +50,8 @@ class CounterStream:
         except MessageError as error:
             self._close(str(error))
             return
-        if frame.node_id != self._node_id:
-            self._close(f"counters of node {frame.node_id[:64]} from node {self._node_id}")
+        if frame.node_id != self.node_id:
+            self._close(f"counters of node {frame.node_id[:64]} from node {self.node_id}")
             return
         if not self._still_valid():
             self._close("the node's certificate has expired or was revoked")
@@ -83,6 +83,10 @@ class CounterStream:
         """The connection has ended; frames under way are stored all the same."""
         self._link = None
 
+    def dismiss(self, reason: str) -> None:
+        """End the stream for a reason of the control plane's own."""
+        self._close(reason)
+
     def _stored(self, seq: int, error: Exception | None) -> None:
         if self._link is None:
             return
@@ -96,5 +100,5 @@ class CounterStream:
 
     def _close(self, reason: str) -> None:
         if self._link is not None:
-            LOG.warning("closing the counter stream of node %s: %s", self._node_id, reason)
+            LOG.warning("closing the counter stream of node %s: %s", self.node_id, reason)
             self._link.close(reason)

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from cryptography import x509
 
@@ -26,6 +27,7 @@ from kongdp.controlplane.store.database import Database
 # Announces to data planes of ours that counters are welcome on the telemetry listener, and error frames here.
 TELEMETRY = ("X-Kongdp-Telemetry", "1")
 
+COUNTER_GRACE_S = 300.0
 ENROLMENT_TOKENS = re.compile(r"/v2/control-planes/([^/]+)/enrolment-tokens")
 
 
@@ -76,6 +78,7 @@ class Gate:
         self._admits_chained = cluster_pair is not None and cluster_pair.authority_pem is not None
         self._setup_script = setup_script
         self._clocks = clocks
+        self._streams: WeakSet[CounterStream] = WeakSet()
 
     async def answer_cluster(self, request: Request) -> Answer:
         """The application of the cluster listener."""
@@ -101,7 +104,15 @@ class Gate:
             return Drop("no node certificate of this control plane")
         if not _is_upgrade(request):
             return Drop("not a WebSocket upgrade")
-        return Upgrade(CounterStream(holder.node_id, self._ingest, still_valid=self._validity(holder)))
+        # The link that renews is the sync one; a stream that is merely late must not be cut in the middle of counting.
+        stream = CounterStream(holder.node_id, self._ingest, still_valid=self._validity(holder, COUNTER_GRACE_S))
+        self._streams.add(stream)
+        return Upgrade(stream)
+
+    def dismiss_counters(self, node_id: str, reason: str) -> None:
+        """End the counter streams of a node whose certificates were revoked."""
+        for stream in [stream for stream in self._streams if stream.node_id == node_id]:
+            stream.dismiss(reason)
 
     async def _outlet(self, request: Request) -> Answer:
         holder = await self._identify(request.certificate)
@@ -167,9 +178,9 @@ class Gate:
                 return Holder(None, default.id, not_after) if default is not None else None
             return None
 
-    def _validity(self, holder: Holder) -> Callable[[], bool]:
+    def _validity(self, holder: Holder, grace_s: float = 0.0) -> Callable[[], bool]:
         wall = self._clocks.wall
-        return lambda: wall() < holder.not_after
+        return lambda: wall() < holder.not_after + grace_s
 
 
 def _is_upgrade(request: Request) -> bool:
