@@ -14,6 +14,9 @@ LENGTH_DIGITS_MAX = 18
 
 BODILESS_STATUSES = frozenset((204, 304))
 
+CLEARED_STATUSES = frozenset((100, 102, 103, 204))
+"""Answers in which Content-Length is forbidden (RFC 9110 section 8.6): one that stands there is not passed on, as in nginx."""
+
 
 def content_length(value: bytes) -> int:
     """The number a Content-Length value states, in bytes. Raises BadMessage for anything but 1 to 18 digits."""

@@ -11,8 +11,8 @@ import re
 
 from kongdp.http1 import fields as kind
 from kongdp.http1.fields import REQUEST_FIELDS, RESPONSE_FIELDS, NameKinds, may_be_nominated, tokens
-from kongdp.http1.framing import BODILESS_STATUSES, check_transfer_encoding, content_length
-from kongdp.http1.messages import BadMessage, RequestHead, ResponseHead
+from kongdp.http1.framing import CLEARED_STATUSES, check_transfer_encoding, content_length
+from kongdp.http1.messages import NO_LENGTH, BadMessage, RequestHead, ResponseHead
 
 _REQUEST_KINDS = NameKinds(REQUEST_FIELDS)
 _RESPONSE_KINDS = NameKinds(RESPONSE_FIELDS)
@@ -30,6 +30,9 @@ CHARSET_TYPES = frozenset(
     )
 )
 """Types to which nginx (and so Kong) appends a charset when the upstream named none."""
+
+_CONNECTION_OPTIONS = (b"close", b"keep-alive", b"upgrade")
+"""Members of a Connection field that are no field names; a field of such a name is an ordinary one."""
 
 _FIRST_LINE_ONLY = {
     kind.X_FOR: "forwarded_for",
@@ -79,7 +82,7 @@ def edit_request(head: RequestHead, lines: list[bytes]) -> None:
             head.expect_continue = value.strip(b" \t").lower() == b"100-continue"
         elif what == kind.UPGRADE:
             # Kong forwards this token alone, whatever Connection says; every other one is removed
-            head.websocket = value.strip(b" \t").lower() == b"websocket"
+            head.websocket = head.minor == 1 and value.strip(b" \t").lower() == b"websocket"
         elif what == kind.TE:
             head.te_trailers = head.te_trailers or b"trailers" in tokens(value)
     if head.chunked and head.content_length >= 0:
@@ -134,13 +137,17 @@ def edit_response(head: ResponseHead, lines: list[bytes], *, charset: bytes | No
             head.upgrade = value.strip(b" \t")
     if head.chunked and head.content_length >= 0:
         raise _bad("both Content-Length and Transfer-Encoding")
-    if head.chunked and (head.minor == 0 or head.status in BODILESS_STATUSES):
+    if head.chunked and (head.minor == 0 or head.status < 200 or head.status == 204):
+        # a 304 may state the coding its body would have had (RFC 9112 section 6.1); these may not
         raise _bad("Transfer-Encoding in an HTTP/1.0 response or one that has no body")
+    if head.status in CLEARED_STATUSES:
+        head.content_length = NO_LENGTH
     if connection is None:
         head.keep_alive = head.minor == 1
     else:
         head.keep_alive = b"close" not in connection and (head.minor == 1 or b"keep-alive" in connection)
-        kept = _drop_named(kept, set(connection))
+        named = set(connection).difference(_CONNECTION_OPTIONS)
+        kept = _drop_named(kept, named) if named else kept
     if kept:
         kept.append(b"")
     head.kept = b"\r\n".join(kept)
@@ -165,7 +172,7 @@ def _request_coding(head: RequestHead, value: bytes) -> None:
 
 def _without_nominated(kept: list[bytes], connection: list[bytes]) -> list[bytes]:
     """`kept` without the lines that a Connection field names; refuses to drop what others rely on."""
-    nominated = {name for name in connection if name not in (b"close", b"keep-alive", b"upgrade")}
+    nominated = set(connection).difference(_CONNECTION_OPTIONS)
     if not nominated:
         return kept
     for name in nominated:

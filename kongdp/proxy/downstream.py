@@ -2,7 +2,8 @@
 
 In: bytes of the client.  Out: Exchanges, their request bodies, and their responses back to the client in order.
 House rules: while an exchange is under way further bytes wait in a bounded buffer, and reading goes on until it is full, so that a
-client's leaving is noticed. Every wait has a deadline; the worker's sweep enforces it. A refused request ends the connection.
+client's leaving is noticed. No request begins while the client does not take the answers it has. Every wait has a deadline; the
+worker's sweep enforces it. A refused request ends the connection.
 Hot. Plain callbacks, no task, no timer.
 Source: RFC 9112 section 9; limits and statuses as Kong's nginx has them (proxying contract, sections 5 and 6).
 """
@@ -10,27 +11,39 @@ Source: RFC 9112 section 9; limits and statuses as Kong's nginx has them (proxyi
 from __future__ import annotations
 
 import asyncio
-import math
+import logging
 from time import monotonic
 from typing import cast
 
+from kongdp.certs.store import requested_name
 from kongdp.http1.chunks import ChunkWalker
 from kongdp.http1.messages import BadMessage, RequestHead
 from kongdp.http1.parser import find_head_end, parse_request_head
 from kongdp.http1.writer import CONTINUE
+from kongdp.proxy import failures
 from kongdp.proxy.addresses import ClientAddress
+from kongdp.proxy.answers import NEVER
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.exchange import Exchange
 from kongdp.proxy.proxy_protocol import PreambleError, read_preamble
 from kongdp.proxy.tunnel import Tunnel
 
-NEVER = math.inf
+log = logging.getLogger(__name__)
+
+DRAIN_GRACE_S = 1.0
+"""How long a connection that has not asked anything yet may still do so when the node goes down: its request may be on its way."""
+
+PLAIN_ON_TLS = "The plain HTTP request was sent to HTTPS port"
 
 _NO_BODY, _LENGTH, _CHUNKS = range(3)
 
 
 class DownstreamConnection(asyncio.Protocol):
-    """One client. `scheme` is b"http" or b"https", `port` the one the listener (or port_maps) shows to upstreams."""
+    """One client. `scheme` is b"http" or b"https", `port` the one the listener (or port_maps) shows to upstreams.
+
+    `source`: the client behind the peer, where a PROXY preamble was read before; with `proxy_protocol` it is read here. `misplaced`:
+    plain HTTP on a TLS port, which is refused whatever it asks.
+    """
 
     __slots__ = (
         "_body",
@@ -39,14 +52,22 @@ class DownstreamConnection(asyncio.Protocol):
         "_discarding",
         "_ending",
         "_expects_preamble",
+        "_head_begun",
+        "_linger_until",
+        "_lost",
+        "_misplaced",
         "_processing",
         "_reading_paused",
+        "_refused",
+        "_source",
+        "_unsent_bytes",
         "_walker",
         "address",
         "deadline",
         "env",
         "exchange",
         "port",
+        "reads_ahead",
         "requests",
         "scheme",
         "sni",
@@ -55,7 +76,16 @@ class DownstreamConnection(asyncio.Protocol):
         "writable",
     )
 
-    def __init__(self, env: Environment, scheme: bytes, port: int, *, proxy_protocol: bool = False) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        scheme: bytes,
+        port: int,
+        *,
+        proxy_protocol: bool = False,
+        source: str | None = None,
+        misplaced: bool = False,
+    ) -> None:
         # shared
         self.env = env
         self.scheme = scheme
@@ -71,9 +101,17 @@ class DownstreamConnection(asyncio.Protocol):
         self._reading_paused = False
         self._processing = False
         self._ending = False
+        self._lost = False
+        self._refused = False
+        self._misplaced = misplaced
         self._expects_preamble = proxy_protocol
+        self._source = source
+        self.reads_ahead = False
         # timeouts
         self.deadline = NEVER
+        self._head_begun = True  # the first head's time begins with the connection
+        self._linger_until = 0.0
+        self._unsent_bytes = 0
         # per request
         self.exchange: Exchange | None = None
         self._body = _NO_BODY
@@ -99,28 +137,30 @@ class DownstreamConnection(asyncio.Protocol):
         env.slots[counters.connections_handled] += 1
         env.connections.add(self)
         peer = transport.get_extra_info("peername")
-        self._set_address(peer[0] if isinstance(peer, tuple) else "unix:")
+        self._set_address(peer[0] if isinstance(peer, tuple) else "unix:", self._source)
         if self.scheme == b"https":
             env.slots[counters.tls_handshakes] += 1
-            tls = transport.get_extra_info("ssl_object")
-            name = getattr(tls, "kongdp_server_name", None)
-            self.sni = name.encode() if name else None
+            name = requested_name(transport.get_extra_info("ssl_object"))
+            self.sni = name.lower().encode() if name else None
+        self.read_ahead(True)
         self.deadline = env.deadline_in(env.limits.header_timeout_s)
 
     def _set_address(self, peer: str, source: str | None = None) -> None:
         self.address = ClientAddress(peer, source or peer, self.scheme, self.port, self.env.trust)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.env.connections.discard(self)
         self._ending = True
+        self._lost = True
+        self._buffer = b""
         self.deadline = NEVER
-        tunnel, self.tunnel = self.tunnel, None
+        tunnel = self.tunnel
         if tunnel is not None:
-            tunnel.close()
+            tunnel.client_lost()
+            return  # stays among the connections, under its exchange's deadline, until the upstream has what is buffered
+        self.env.connections.discard(self)
         exchange = self.exchange
         if exchange is not None:
             exchange.client_gone()
-        self._buffer = b""
 
     def eof_received(self) -> bool:
         if self.tunnel is not None:
@@ -130,7 +170,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writable = False
-        self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)
+        self._rearm()
         if self.tunnel is not None:
             self.tunnel.client_writable(False)
         elif self.exchange is not None:
@@ -138,26 +178,51 @@ class DownstreamConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable = True
-        self.deadline = NEVER
+        self._rearm()
         if self.tunnel is not None:
             self.tunnel.client_writable(True)
         elif self.exchange is not None:
             self.exchange.client_writable(True)
-        elif self._ending:
-            self.deadline = self.env.deadline_in(self.env.limits.linger_s)
         else:
-            self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
+            self._process()
+
+    def read_ahead(self, wanted: bool) -> None:
+        """How much of an answer may wait here for the client before the upstream's reading pauses (route.response_buffering)."""
+        self.reads_ahead = wanted
+        limits = self.env.limits
+        high = limits.response_buffer_bytes if wanted else limits.stream_buffer_bytes
+        self.transport.set_write_buffer_limits(high, high // 4)
+
+    def _rearm(self) -> None:
+        """The deadline of whatever is waited for now. Hot transitions that know it set it themselves."""
+        limits = self.env.limits
+        if not self.writable:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            seconds = limits.send_timeout_s
+        elif self._ending:
+            seconds = limits.linger_s
+        elif self.tunnel is not None or self._reading_paused:
+            seconds = NEVER
+        elif self._body != _NO_BODY:
+            seconds = limits.body_timeout_s if self.exchange is not None else limits.linger_s
+        elif self.exchange is not None:
+            seconds = NEVER
+        else:
+            seconds = limits.header_timeout_s if self._head_begun else limits.keepalive_timeout_s
+        self.deadline = self.env.deadline_in(seconds)
 
     def data_received(self, data: bytes) -> None:
         if self.tunnel is not None:
             self.tunnel.from_client(data)
         elif self._ending:
-            return  # bytes after the last answer are ignored, never answered
+            # bytes after the last answer are ignored, never answered
+            if self._linger_until and self.writable:
+                self.deadline = min(self.env.deadline_in(self.env.limits.linger_s), self._linger_until)
         elif self._body != _NO_BODY and not self._buffer:
             self._body_data(data)
         else:
             self._buffer = self._buffer + data if self._buffer else data
-            if self.exchange is None:
+            if self.exchange is None and self.writable:
                 self._process()
             elif len(self._buffer) > self.env.limits.pipeline_bytes_max:
                 self._pause()
@@ -168,7 +233,7 @@ class DownstreamConnection(asyncio.Protocol):
             return  # an answer made at once came back here: the loop below goes on
         self._processing = True
         try:
-            while self._buffer and not self._ending and self.tunnel is None:
+            while self._buffer and self.writable and not self._ending and self.tunnel is None:
                 if self._body != _NO_BODY:
                     data, self._buffer = self._buffer, b""
                     self._body_data(data)
@@ -183,17 +248,21 @@ class DownstreamConnection(asyncio.Protocol):
         """Cut one head off the buffer and begin its exchange; False when it is not complete or was refused."""
         started = monotonic()
         env = self.env
-        buffer = self._buffer
         try:
             if self._expects_preamble and not self._preamble():
                 return False
+            if self._misplaced:
+                raise BadMessage(400, PLAIN_ON_TLS, "plain HTTP on a TLS port")
             buffer = self._buffer
             if buffer[:1] == b"\r":
                 # RFC 9112 section 2.2: empty lines before a request line are ignored, two of them and no more
                 buffer = self._buffer = buffer.removeprefix(b"\r\n").removeprefix(b"\r\n")
             end = find_head_end(buffer, 0, env.limits.head)
             if end < 0:
-                self._await_head(bool(buffer))
+                if buffer and not self._head_begun:
+                    # one deadline for the whole head, however it trickles in (slowloris)
+                    self._head_begun = True
+                    self.deadline = env.deadline_in(env.limits.header_timeout_s)
                 return False
             if end == len(buffer):
                 head = parse_request_head(buffer, env.limits.head)
@@ -205,6 +274,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._refuse(problem, started)
             return False
         self.deadline = NEVER
+        self._head_begun = False
         self.requests += 1
         env.slots[env.counters.requests_total] += 1
         self._begin(head, started)
@@ -225,11 +295,6 @@ class DownstreamConnection(asyncio.Protocol):
             self._set_address(self.address.peer, source)
         return bool(self._buffer)
 
-    def _await_head(self, begun: bool) -> None:
-        limits = self.env.limits
-        if (begun and self.deadline == NEVER) or (begun and self.requests and len(self._buffer) < 64):
-            self.deadline = self.env.deadline_in(limits.header_timeout_s)
-
     def _begin(self, head: RequestHead, started: float) -> None:
         exchange = Exchange(self.env, self, head, started)
         self.exchange = exchange
@@ -239,7 +304,11 @@ class DownstreamConnection(asyncio.Protocol):
         elif head.content_length > 0:
             self._body = _LENGTH
             self._body_remaining = head.content_length
-        exchange.begin()
+        try:
+            exchange.begin()
+        except Exception:  # a request must get its answer, and the others their turn, whatever a plan or a route does
+            log.exception("request %s failed", exchange.request_id.decode())
+            exchange.refuse(500, failures.UNEXPECTED)
         if self._body == _NO_BODY or self.exchange is not exchange:
             return
         if self._buffer:
@@ -248,7 +317,7 @@ class DownstreamConnection(asyncio.Protocol):
         if self._body != _NO_BODY and self.exchange is exchange:
             if head.expect_continue and head.minor == 1:
                 self.transport.write(CONTINUE)
-            self.deadline = self.env.deadline_in(self.env.limits.body_timeout_s)
+            self._rearm()
 
     def _body_data(self, data: bytes) -> None:
         """Cut request body bytes off `data`; what follows them is the next request."""
@@ -270,10 +339,12 @@ class DownstreamConnection(asyncio.Protocol):
         except BadMessage as problem:
             self._bad_body(problem)
             return
-        self.deadline = NEVER if ended else self.env.deadline_in(self.env.limits.body_timeout_s)
         if ended:
+            self.deadline = NEVER
             self._body = _NO_BODY
             self._walker = None
+        elif self.writable:
+            self.deadline = self.env.deadline_in(self.env.limits.body_timeout_s)
         if rest:
             self._buffer = rest
         if exchange is not None:
@@ -311,60 +382,72 @@ class DownstreamConnection(asyncio.Protocol):
     def exchange_ended(self, keep: bool) -> None:
         """The exchange is over and its last byte was written."""
         self.exchange = None
-        if not keep:
+        if self._lost:
+            self.env.connections.discard(self)
+        elif not keep:
             self.end()
         elif self._body != _NO_BODY:
             self._discarding = self.env.limits.linger_bytes_max
-            self.deadline = self.env.deadline_in(self.env.limits.linger_s)
             self._resume()
+            self._rearm()
         else:
             self._next_request()
 
     def _next_request(self) -> None:
-        self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
+        if self.writable:
+            self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
         self._resume()
-        # not closed while draining either: keep-alive was promised, so the next request gets the answer that says "close"
         if self._buffer:
             self._process()
+        elif self.env.draining:
+            self.end()
 
     def end(self) -> None:
-        """No more requests: let the answer leave, then close without cutting it off (lingering close)."""
+        """No more requests: let the answer leave, then close without cutting it off (lingering close, RFC 9112 section 9.6)."""
         if self._ending:
             return
         self._ending = True
-        self._buffer = b""
         transport = self.transport
-        if self._body != _NO_BODY and transport.can_write_eof():
-            # closing with unread bytes in the socket would reset the connection and lose the answer on its way
-            self._body = _NO_BODY
-            transport.write_eof()
-            self._resume()
-            self.deadline = self.env.deadline_in(self.env.limits.linger_s)
-        else:
+        # closing with unread bytes in the socket would reset the connection and lose the answer on its way
+        lingers = self._body != _NO_BODY or self._refused or bool(self._buffer)
+        self._body = _NO_BODY
+        self._buffer = b""
+        if not lingers:
             transport.close()
+            self._unsent_bytes = transport.get_write_buffer_size()
             self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)
+            return
+        if transport.can_write_eof():
+            transport.write_eof()  # over TLS the answer's length must tell the client that it is whole
+        self._resume()
+        self._linger_until = self.env.deadline_in(self.env.limits.linger_total_s)
+        self._rearm()
 
     def abort(self) -> None:
         """Cut the connection: the client must see that its answer is not whole."""
         self._ending = True
+        if self.tunnel is not None:
+            self.tunnel.abort()
         self.transport.abort()
 
-    def open_tunnel(self, tunnel: Tunnel) -> None:
+    def tunnel_opened(self) -> None:
         """Bytes pass both ways from now on; what was read ahead goes first."""
-        self.tunnel = tunnel
-        self.deadline = NEVER
+        tunnel = cast(Tunnel, self.tunnel)
         buffer, self._buffer = self._buffer, b""
         if buffer:
             tunnel.from_client(buffer)
         self._resume()
+        self._rearm()
 
     def pause_reading(self) -> None:
-        """The upstream is slower than this client's body."""
+        """The upstream is slower than this client's body: the client's time stands still."""
         self._pause()
+        self._rearm()
 
     def resume_reading(self) -> None:
         """The upstream caught up."""
         self._resume()
+        self._rearm()
 
     def _pause(self) -> None:
         if not self._reading_paused and not self.transport.is_closing():
@@ -380,6 +463,7 @@ class DownstreamConnection(asyncio.Protocol):
         """Answer a head nobody can trust, then close: what follows cannot be told apart from it."""
         env = self.env
         env.slots[env.counters.bad_requests] += 1
+        self._refused = True
         self.requests += 1
         env.slots[env.counters.requests_total] += 1
         Exchange.refused(env, self, started, self._buffer).refuse(problem.status, problem.public)
@@ -396,22 +480,41 @@ class DownstreamConnection(asyncio.Protocol):
         """A wait took too long; called by the sweep."""
         self.deadline = NEVER
         exchange = self.exchange
-        if not self.writable or self._ending:
+        if not self.writable or (self._ending and not self._linger_until):
+            unsent = self.transport.get_write_buffer_size()
+            if 0 < unsent < self._unsent_bytes:
+                # slow, but taking its answer: the timeout is between two writes
+                self._unsent_bytes = unsent
+                self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)
+            else:
+                self.abort()
+        elif self._ending:
             self.abort()
-        elif exchange is not None and self._body != _NO_BODY:
-            self.env.slots[self.env.counters.timeouts] += 1
-            exchange.request_body_fails(408, "Request timeout")
-        elif self._buffer:
+        elif exchange is not None:
+            if self._body != _NO_BODY:
+                self.env.slots[self.env.counters.timeouts] += 1
+                exchange.request_body_fails(408, "Request timeout")
+        elif self._buffer and self._body == _NO_BODY:
             self.env.slots[self.env.counters.timeouts] += 1
             self._refuse(BadMessage(408, "Request timeout", "head not complete in time"), monotonic())
         else:
-            self.transport.close()
             self._ending = True
+            self.transport.close()
+            self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)
 
     def drain(self) -> None:
         """The node is going down: an idle connection closes now, a busy one after its answer."""
-        if self.tunnel is not None:
+        if (
+            self.tunnel is not None
+            or self.exchange is not None
+            or self._buffer
+            or self._body != _NO_BODY
+            or self._ending
+        ):
             return
-        if self.exchange is None and not self._buffer and self._body == _NO_BODY and not self._ending:
-            self._ending = True
-            self.transport.close()
+        if not self.requests:
+            self.deadline = min(self.deadline, self.env.deadline_in(DRAIN_GRACE_S))
+            return
+        self._ending = True
+        self.transport.close()
+        self.deadline = self.env.deadline_in(self.env.limits.send_timeout_s)

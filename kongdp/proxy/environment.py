@@ -35,10 +35,12 @@ class Limits:
     head: HeadLimits = field(default_factory=HeadLimits)
     body_bytes_max: int = 0  # client_max_body_size; 0: none
     body_buffer_bytes: int = 1 << 20  # held of a buffered request body before it streams
-    stream_buffer_bytes: int = 65536  # held of a streamed one while the upstream is slower
+    response_buffer_bytes: int = 1 << 18  # read ahead of a slow client, of a buffered response
+    stream_buffer_bytes: int = 65536  # held of a streamed body, either way, while the other side is slower
     pipeline_bytes_max: int = 65536  # read ahead while an exchange is under way
     linger_bytes_max: int = 1 << 20  # discarded of a body nobody wants, to keep the connection
-    linger_s: float = 5.0  # nginx lingering_timeout
+    linger_s: float = 5.0  # nginx lingering_timeout: between two reads of what nobody wants
+    linger_total_s: float = 30.0  # nginx lingering_time
     upstream_head_bytes_max: int = 32768
     header_timeout_s: float = 60.0
     body_timeout_s: float = 60.0

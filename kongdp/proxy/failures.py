@@ -12,6 +12,7 @@ UNAVAILABLE = "The upstream server is currently unavailable"
 UNEXPECTED = "An unexpected error occurred"
 NO_PEER = "failure to get a peer from the ring-balancer"
 NO_NAME = "name resolution failed"
+NO_LOOKUP = "failed the initial dns/balancer resolve for '{name}' with: {error}"
 NO_ROUTE = "no Route matched with those values"
 NO_SERVICE = "no Service found with those values"
 

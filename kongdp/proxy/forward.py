@@ -13,7 +13,7 @@ from kongdp.proxy.plan import RoutePlan
 from kongdp.upstream.destination import Destination
 
 if TYPE_CHECKING:
-    from kongdp.proxy.exchange import Exchange
+    from kongdp.proxy.answers import Answers
 
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _UPGRADE = b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
@@ -29,7 +29,7 @@ def effective_host(host: bytes) -> bytes:
     return name if cut < 0 else name[:cut]
 
 
-def request_head(exchange: Exchange, plan: RoutePlan, destination: Destination, framing: bytes = b"") -> bytes:
+def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, framing: bytes = b"") -> bytes:
     """The head to send. `framing` is the line that frames the body, empty for a request without one."""
     head = exchange.head
     env = exchange.env
@@ -37,7 +37,7 @@ def request_head(exchange: Exchange, plan: RoutePlan, destination: Destination, 
     if plan.preserve_host and head.host:
         host_line = b"Host: %b\r\n" % head.host
     else:
-        host_line = plan.host_header_line or destination.host_line
+        host_line = destination.host_line
     if not framing and head.content_length == 0:
         framing = b"Content-Length: 0\r\n"
     via = stamps.request_via

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kongdp.balancer.round_robin import RoundRobin
+from kongdp.certs.contexts import upstream_server_name
 from kongdp.entities.model import Route, Service, Target, Upstream
 from kongdp.routing.path_handling import UpstreamPath, compile_upstream_path
 from kongdp.telemetry.counters import RouteCounters
@@ -24,23 +25,32 @@ TARGET_PORT = 8000
 
 
 class Targets:
-    """The destinations of a service: one, or an upstream entity's in weighted turns."""
+    """The destinations of a service: one, or an upstream entity's in weighted turns (`balanced`)."""
 
-    __slots__ = ("_destinations", "_turns")
+    __slots__ = ("_destinations", "_turns", "balanced")
 
     def __init__(self, destinations: Sequence[Destination], weights: Sequence[int] | None) -> None:
         self._destinations = tuple(destinations)
         self._turns = RoundRobin(weights) if weights is not None else None
+        self.balanced = weights is not None
 
-    def pick(self, tried: Collection[Destination]) -> Destination | None:
-        """The destination whose turn it is. After a failed try another one, as long as there is one that was not tried."""
+    def pick(self, tried: Collection[Destination], unusable: Collection[Destination] = ()) -> Destination | None:
+        """The destination whose turn it is; never one that is unusable.
+
+        After a failed try it is another one, as long as there is one that was not tried.
+        """
         if self._turns is None:
             return self._destinations[0]
-        skip = {index for index, destination in enumerate(self._destinations) if destination in tried} if tried else ()
-        index = self._turns.pick(skip)
-        if index < 0 and skip:
+        if not tried and not unusable:
             index = self._turns.pick()
+        else:
+            index = self._turns.pick(self._indices((*tried, *unusable)))
+            if index < 0:
+                index = self._turns.pick(self._indices(unusable))
         return self._destinations[index] if index >= 0 else None
+
+    def _indices(self, destinations: Collection[Destination]) -> set[int]:
+        return {index for index, destination in enumerate(self._destinations) if destination in destinations}
 
 
 @dataclass(slots=True)
@@ -63,23 +73,23 @@ class RoutePlan:
     grpc: bool
     unserved: bool
     targets: Targets | None
-    host_header_line: bytes
     connect_timeout_s: float
     write_timeout_s: float
     read_timeout_s: float
     retries: int
     debug_lines: bytes
 
-    def pick(self, tried: Collection[Destination]) -> Destination | None:
+    def pick(self, tried: Collection[Destination], unusable: Collection[Destination]) -> Destination | None:
         """The destination for the next try, or None when there is none."""
-        return self.targets.pick(tried) if self.targets is not None else None
+        return self.targets.pick(tried, unusable) if self.targets is not None else None
 
     def pool_for_host(self, pool: Pool, host: bytes, pools: Pools) -> Pool:
-        """With preserve_host the name sent is also the TLS server name: its own pool (proxying contract, section 9)."""
+        """With preserve_host the Host sent is also the TLS server name: its own pool (proxying contract, section 9)."""
         endpoint = pool.endpoint
-        if endpoint.tls is None or endpoint.tls.server_name == host.decode("latin-1"):
+        server_name = upstream_server_name(host.decode("latin-1").lower())
+        if endpoint.tls is None or endpoint.tls.server_name == server_name:
             return pool
-        return pools.get(replace(endpoint, tls=replace(endpoint.tls, server_name=host.decode("latin-1"))))
+        return pools.get(replace(endpoint, tls=replace(endpoint.tls, server_name=server_name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,6 @@ def build_plan(
     https_only = "https" in protocols and "http" not in protocols
     grpc = any(protocol.startswith("grpc") for protocol in protocols)
     path = (service.path if service else None) or "/"
-    chosen, host_header = _targets(service, upstream, targets, tls, around)
     return RoutePlan(
         route_id=route.id,
         service_id=service.id if service else None,
@@ -126,8 +135,7 @@ def build_plan(
         redirect_status=route.https_redirect_status_code,
         grpc=grpc,
         unserved=service is None,
-        targets=chosen,
-        host_header_line=host_header,
+        targets=_targets(service, upstream, targets, tls, around),
         connect_timeout_s=service.connect_timeout / 1000 if service else 60.0,
         write_timeout_s=service.write_timeout / 1000 if service else 60.0,
         read_timeout_s=service.read_timeout / 1000 if service else 60.0,
@@ -142,20 +150,19 @@ def _targets(
     targets: Sequence[Target],
     tls: TlsIdentity | None,
     around: Surroundings,
-) -> tuple[Targets | None, bytes]:
+) -> Targets | None:
     if service is None:
-        return None, b""
+        return None
     scheme = service.protocol
+    host_header = upstream.host_header if upstream is not None else None
 
     def destination(host: str, port: int) -> Destination:
-        return Destination(host, port, scheme, tls, around.pools, around.resolver)
+        return Destination(host, port, scheme, tls, around.pools, around.resolver, host_header=host_header)
 
     if upstream is None:
-        return Targets((destination(service.host, service.port),), None), b""
+        return Targets((destination(service.host, service.port),), None)
     addresses = [split_target(target.target) for target in targets]
-    chosen = Targets([destination(*address) for address in addresses], [target.weight for target in targets])
-    header = upstream.host_header
-    return chosen, f"Host: {header}\r\n".encode() if header else b""
+    return Targets([destination(*address) for address in addresses], [target.weight for target in targets])
 
 
 def split_target(target: str) -> tuple[str, int]:

@@ -32,7 +32,7 @@ class Receiver(Protocol):
         """The head, the body bytes that came with it, and whether that was all."""
 
     def response_interim(self, head: ResponseHead) -> None:
-        """A 1xx other than 100 and 101."""
+        """A 1xx other than 101."""
 
     def response_switches(self, head: ResponseHead, rest: bytes) -> None:
         """101: from now on the connection is a tunnel; `rest` is its first bytes."""
@@ -60,11 +60,14 @@ class UpstreamConnection(asyncio.Protocol):
         "_buffer",
         "_charset",
         "_head_bytes_max",
+        "_interim_bytes",
+        "_paused",
         "_receiver",
         "_remaining",
         "_reusable",
         "_state",
         "_walker",
+        "adopted",
         "idle_since",
         "lost",
         "pool",
@@ -80,13 +83,16 @@ class UpstreamConnection(asyncio.Protocol):
         # per connection
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.lost = False
+        self.adopted = False  # counted by its pool as its own, no more as its dialler's
         self.requests = 0
         self.idle_since = 0.0
+        self._paused = False
         # per exchange
         self._receiver: Receiver | None = None
         self._state = _NOTHING
         self._buffer = b""
         self._remaining = 0
+        self._interim_bytes = 0
         self._walker: ChunkWalker | None = None
         self._reusable = False
 
@@ -95,8 +101,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._receiver = receiver
         self._state = _HEAD
         self._buffer = b""
+        self._interim_bytes = 0
         self._reusable = False
         self.requests += 1
+
+    def adopt(self) -> bool:
+        """The dialler hands its place in the pool over; False when the connection is lost already and takes nothing over."""
+        self.adopted = not self.lost
+        return self.adopted
 
     def detach(self) -> None:
         """The exchange is over with this connection; whatever still comes concerns nobody."""
@@ -104,11 +116,32 @@ class UpstreamConnection(asyncio.Protocol):
         if self._state != _NOTHING:
             self._reusable = False
             self._state = _NOTHING
+        if self._paused:
+            # a slow client may have paused it with the last bytes; an idle connection must notice its end
+            self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """The receiver cannot take more now."""
+        if not self._paused and not self.lost and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The receiver can go on."""
+        if self._paused:
+            self._paused = False
+            if not self.lost and not self.transport.is_closing():
+                self.transport.resume_reading()
 
     @property
     def reusable(self) -> bool:
         """Whether exactly one response was read and the connection may serve another."""
         return self._reusable and not self.lost and not self.transport.is_closing()
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the peer has taken (or its kernel) every byte written so far."""
+        return not self.transport.get_write_buffer_size()
 
     def close(self) -> None:
         """Close at once without waiting for unsent bytes."""
@@ -120,7 +153,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        self.pool.forget(self)
+        if self.adopted:
+            self.pool.forget(self)
         receiver = self._receiver
         if receiver is None:
             return
@@ -133,6 +167,9 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._state == _TUNNEL and self._receiver is not None:
             return self._receiver.tunnel_eof()
+        if self._receiver is None:
+            # connection_lost comes a turn of the loop later; no request may take this connection in between
+            self.pool.withdraw(self)
         return False
 
     def pause_writing(self) -> None:
@@ -162,40 +199,48 @@ class UpstreamConnection(asyncio.Protocol):
     def _unasked(self) -> None:
         """Bytes between exchanges: an upstream that speaks unasked has lost its framing (or its mind)."""
         self._reusable = False
+        self.pool.withdraw(self)
         self.close()
 
     def _head(self, receiver: Receiver, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or end > self._head_bytes_max:
-            if end >= 4 or len(data) > self._head_bytes_max:
-                self._fail(receiver, f"response head longer than {self._head_bytes_max} bytes")
-            else:
-                self._buffer = data
-            return
-        self._buffer = b""
-        whole = end == len(data)
-        try:
-            head = parse_response_head(data if whole else data[:end], charset=self._charset)
-        except BadMessage as problem:
-            self._fail(receiver, str(problem))
-            return
-        rest = b"" if whole else data[end:]
-        if head.status < 200:
-            self._interim(receiver, head, rest)
-        else:
-            self._body_begins(receiver, head, rest)
+            self._buffer = b""
+        while data:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4 or end > self._head_bytes_max:
+                if end >= 4 or len(data) > self._head_bytes_max:
+                    self._fail(receiver, f"response head longer than {self._head_bytes_max} bytes")
+                else:
+                    self._buffer = data
+                return
+            whole = end == len(data)
+            try:
+                head = parse_response_head(data if whole else data[:end], charset=self._charset)
+            except BadMessage as problem:
+                self._fail(receiver, str(problem))
+                return
+            rest = b"" if whole else data[end:]
+            if head.status >= 200:
+                self._body_begins(receiver, head, rest)
+                return
+            if not self._interim(receiver, head, rest):
+                return
+            data = rest
 
-    def _interim(self, receiver: Receiver, head: ResponseHead, rest: bytes) -> None:
+    def _interim(self, receiver: Receiver, head: ResponseHead, rest: bytes) -> bool:
+        """A 1xx. Whether another head is to follow on this connection for this receiver."""
         if head.status == 101:
             self._state = _TUNNEL
             receiver.response_switches(head, rest)
-            return
-        if head.status != 100:
-            receiver.response_interim(head)
-        if rest and self._receiver is receiver:
-            self._head(receiver, rest)
+            return False
+        # all interim heads together count as one head: a flood of them must not keep an exchange for ever
+        self._interim_bytes += len(head.raw)
+        if self._interim_bytes > self._head_bytes_max:
+            self._fail(receiver, f"interim responses of more than {self._head_bytes_max} bytes")
+            return False
+        receiver.response_interim(head)
+        return self._receiver is receiver and self._state == _HEAD
 
     def _body_begins(self, receiver: Receiver, head: ResponseHead, rest: bytes) -> None:
         """Decide how the body ends (RFC 9112 section 6.3) and deliver its beginning with the head."""

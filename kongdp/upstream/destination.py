@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kongdp.certs.contexts import upstream_server_name
 from kongdp.upstream.pool import Endpoint, Pool, Pools, TlsIdentity
 from kongdp.upstream.resolver import Outcome, Resolution, Resolver, without_query
 
@@ -16,23 +17,37 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
 
 
 def host_value(host: str, port: int, scheme: str) -> bytes:
-    """The Host value for a target: its name, with the port unless it is the scheme's own."""
-    shown = f"[{host}]" if ":" in host else host
+    """The Host value for a target: its name, with the port unless it is the scheme's own, or `host` names one itself."""
+    if host.count(":") == 1:
+        return host.encode()
+    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return (shown if _DEFAULT_PORTS.get(scheme) == port else f"{shown}:{port}").encode()
 
 
 class Destination:
-    """Where a service or a target points to. `tls` None: plain TCP. Its server name is set by the caller."""
+    """Where a service or a target points to. `tls` None: plain TCP; its server name is that of the Host sent, see `host_line`.
+
+    `host_header`: an upstream entity's own Host, in place of the target's name.
+    """
 
     __slots__ = ("_addresses", "_next", "_pools", "_pools_of", "_resolver", "host", "host_line", "port", "tls")
 
     def __init__(
-        self, host: str, port: int, scheme: str, tls: TlsIdentity | None, pools: Pools, resolver: Resolver
+        self,
+        host: str,
+        port: int,
+        scheme: str,
+        tls: TlsIdentity | None,
+        pools: Pools,
+        resolver: Resolver,
+        *,
+        host_header: str | None = None,
     ) -> None:
         self.host = host
         self.port = port
-        self.tls = tls
-        self.host_line = b"Host: %b\r\n" % host_value(host, port, scheme)
+        shown = host_header or host
+        self.tls = replace(tls, server_name=upstream_server_name(shown)) if tls is not None else None
+        self.host_line = b"Host: %b\r\n" % host_value(shown, port, scheme)
         self._pools = pools
         self._resolver = resolver
         self._next = 0
@@ -60,10 +75,7 @@ class Destination:
         return pools[self._next]
 
     def _pools_for(self, addresses: tuple[str, ...]) -> tuple[Pool, ...]:
-        tls = self.tls
-        if tls is not None and tls.server_name is None and not _is_literal(self.host, addresses):
-            tls = replace(tls, server_name=self.host)
-        return tuple(self._pools.get(Endpoint(address, self.port, tls)) for address in addresses)
+        return tuple(self._pools.get(Endpoint(address, self.port, self.tls)) for address in addresses)
 
 
 def _is_literal(host: str, addresses: tuple[str, ...]) -> bool:

@@ -7,13 +7,17 @@ Source: Kong's proxying contract, section 3 (connect_timeout covers TCP and TLS 
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
+from kongdp.certs.contexts import CertificateError, count_intermediates
 from kongdp.errors import KongdpError, Source
 from kongdp.upstream.pool import Endpoint, TlsIdentity
 
 P = TypeVar("P", bound=asyncio.Protocol)
+
+VERIFY_DEPTH = 1
+"""Intermediate certificates allowed where a service says nothing: nginx's proxy_ssl_verify_depth."""
 
 
 class DialError(KongdpError):
@@ -32,27 +36,51 @@ class Dialer:
     def __init__(self, loop: asyncio.AbstractEventLoop, context_for: Callable[[TlsIdentity], ssl.SSLContext]) -> None:
         self._loop = loop
         self._context_for = context_for
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, dialling: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine that dials; the loop alone would not keep it alive."""
+        task = self._loop.create_task(dialling)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def dial(self, endpoint: Endpoint, factory: Callable[[], P], timeout_s: float) -> P:
         """Connect to the endpoint within `timeout_s` seconds. Raises DialError."""
-        tls = endpoint.tls
         try:
             async with asyncio.timeout(timeout_s):
-                if tls is None:
+                if endpoint.tls is None:
                     _, protocol = await self._loop.create_connection(factory, endpoint.address, endpoint.port)
                 else:
-                    _, protocol = await self._loop.create_connection(
-                        factory,
-                        endpoint.address,
-                        endpoint.port,
-                        ssl=self._context_for(tls),
-                        server_hostname=tls.server_name or "",
-                        ssl_handshake_timeout=timeout_s,
-                    )
+                    protocol = await self._dial_tls(endpoint, endpoint.tls, factory, timeout_s)
         except TimeoutError:
             raise DialError(f"no connection within {timeout_s:g} s", timed_out=True) from None
         except ssl.SSLError as problem:
             raise DialError(f"TLS handshake failed: {problem.reason or problem}") from None
         except OSError as problem:
             raise DialError(f"connecting failed: {problem.strerror or problem}") from None
+        except CertificateError as problem:
+            raise DialError(f"TLS cannot be set up: {problem}") from None
+        except ValueError as problem:
+            # the server name may be a client's Host (preserve_host): the ssl module refuses empty labels and long ones
+            raise DialError(f"server name {endpoint.tls and endpoint.tls.server_name!r}: {problem}") from None
+        return protocol
+
+    async def _dial_tls(self, endpoint: Endpoint, tls: TlsIdentity, factory: Callable[[], P], timeout_s: float) -> P:
+        transport, protocol = await self._loop.create_connection(
+            factory,
+            endpoint.address,
+            endpoint.port,
+            ssl=self._context_for(tls),
+            # an address goes into no SNI, but it is what a verified certificate must name
+            server_hostname=tls.server_name or endpoint.address,
+            # the deadline around this call comes first and says "timed out" in our words
+            ssl_handshake_timeout=timeout_s + 1,
+        )
+        session = transport.get_extra_info("ssl_object")
+        if session.context.verify_mode is ssl.CERT_REQUIRED:
+            allowed = VERIFY_DEPTH if tls.verify_depth is None else tls.verify_depth
+            found = count_intermediates(session)
+            if found is not None and found > allowed:
+                transport.abort()
+                raise DialError(f"certificate chain has {found} intermediates; verify depth allows {allowed}")
         return protocol

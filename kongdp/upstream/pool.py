@@ -67,7 +67,11 @@ class Waiter(Protocol):
 
 
 class Pool:
-    """The connections to one endpoint. `count_open` = idle + busy + being dialled."""
+    """The connections to one endpoint. `count_open` = idle + busy + being dialled.
+
+    Whoever dials holds the place it took with `dialling`, until the connection is there and takes it over: so each place is given
+    back exactly once, by `forget`.
+    """
 
     __slots__ = ("__weakref__", "_idle", "_limits", "_waiters", "count_open", "endpoint")
 
@@ -87,6 +91,11 @@ class Pool:
         """Connections nobody uses."""
         return len(self._idle)
 
+    @property
+    def count_waiting(self) -> int:
+        """Exchanges in the queue."""
+        return len(self._waiters)
+
     def try_acquire(self) -> Poolable | None:
         """The idle connection used last, or None when there is none."""
         return self._idle.pop() if self._idle else None
@@ -104,11 +113,15 @@ class Pool:
         """A connection (or, with None, an attempt to open one) is gone."""
         self.count_open -= 1
         if connection is not None:
-            try:
-                self._idle.remove(connection)
-            except ValueError:
-                pass
+            self.withdraw(connection)
         self._wake()
+
+    def withdraw(self, connection: Poolable) -> None:
+        """Nobody may acquire this connection any more, although it is not gone yet; safe to call for one that is not idle."""
+        try:
+            self._idle.remove(connection)
+        except ValueError:
+            pass
 
     def release(self, connection: Poolable, now: float) -> bool:
         """Give a connection back that may be used again; False: the pool does not want it, close it."""

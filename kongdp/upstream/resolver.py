@@ -74,6 +74,7 @@ class Resolver:
         self._loop = loop
         self._limits = limits
         self._names: dict[str, Resolution] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def lookup(self, name: str, now: float) -> Resolution:
         """The Resolution of `name`; starts or refreshes a look-up when its answer has expired. `now`: monotonic seconds."""
@@ -87,7 +88,9 @@ class Resolver:
             elif known.outcome is not Outcome.FOUND:
                 known.outcome = Outcome.UNKNOWN
             known.asking = True
-            self._loop.create_task(self._ask(known))
+            task = self._loop.create_task(self._ask(known))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return known
 
     def _remember(self, name: str) -> Resolution:
@@ -107,7 +110,9 @@ class Resolver:
             found = await self._loop.getaddrinfo(known.name, None, type=socket.SOCK_STREAM)
             self._found(known, [(family, str(address[0])) for family, _, _, _, address in found])
         except OSError as problem:
-            self._not_found(known, problem)
+            self._not_found(known, problem.errno in _NO_SUCH_NAME, str(problem.strerror or problem))
+        except UnicodeError:
+            self._not_found(known, True, "not a name that DNS can carry")
         finally:
             known.asking = False
             known.settle()
@@ -123,10 +128,9 @@ class Resolver:
         known.expires_at = self._loop.time() + self._limits.valid_ttl_s
         known.stale_until = known.expires_at + self._limits.stale_ttl_s
 
-    def _not_found(self, known: Resolution, problem: OSError) -> None:
+    def _not_found(self, known: Resolution, absent: bool, error: str) -> None:
         """NXDOMAIN replaces what was known; any other failure leaves a usable old answer in place (Kong's rule)."""
-        absent = problem.errno in _NO_SUCH_NAME
-        known.error = str(problem.strerror or problem)
+        known.error = error
         known.expires_at = self._loop.time() + (self._limits.not_found_ttl_s if absent else self._limits.error_ttl_s)
         if absent:
             known.addresses, known.outcome = (), Outcome.NOT_FOUND

@@ -1,0 +1,245 @@
+"""How an exchange ends: answers of the gateway itself, the count, and the one `_finish`.
+
+In: a status and a message, or word that a side has left.  Out: at most one whole answer to the client, one count, one log record.
+House rules: `_finish` is the only end and runs exactly once, whatever happened. Counting comes before the last write, so that whoever
+saw the answer finds it counted. The lowest layer of the exchange: it knows an upstream connection only to give it back or close it.
+Hot: `__init__`, `_count`, `_finish`. Everything else is for answers that were not proxied.
+Source: Kong's proxying contract, section 6.
+"""
+
+from __future__ import annotations
+
+import math
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from kongdp.http1.messages import Fields, RequestHead
+from kongdp.proxy import failures
+from kongdp.proxy.environment import Environment
+from kongdp.proxy.plan import RoutePlan
+from kongdp.proxy.relay import RequestBody
+from kongdp.proxy.respond import JSON, negotiate, own_response, proxy_latencies, response_latency, type_for_nginx_error
+from kongdp.telemetry.counters import SOURCE_KONG
+from kongdp.upstream.connection import UpstreamConnection
+from kongdp.upstream.pool import Pool
+
+if TYPE_CHECKING:
+    from kongdp.proxy.downstream import DownstreamConnection
+
+NEVER = math.inf
+
+CLIENT_CLOSED = 499
+"""nginx's status for a client that left before its answer; counted and logged, never sent."""
+
+NOT_TRYING, RESOLVING, QUEUED, DIALLING, SENT = range(5)
+"""Where the current try stands (`_phase`); `tries` moves it."""
+
+
+class Answers:
+    """The state of one exchange and its ways to end. Fields without underscore are read by the log, the head writer and tests."""
+
+    __slots__ = (
+        "_attempt",
+        "_balanced",
+        "_begun",
+        "_body",
+        "_finished",
+        "_keep",
+        "_phase",
+        "_pool",
+        "_switched",
+        "bytes_in",
+        "bytes_out",
+        "chunks_as_payload",
+        "client",
+        "deadline",
+        "env",
+        "head",
+        "head_bytes_out",
+        "host",
+        "method",
+        "path",
+        "plan",
+        "prefix",
+        "proxy_ms",
+        "query",
+        "raw_path",
+        "request_id",
+        "source",
+        "started",
+        "status",
+        "upstream",
+        "upstream_ms",
+        "upstream_path",
+    )
+
+    host: bytes
+    path: bytes
+    prefix: bytes
+    query: bytes
+    raw_path: bytes
+    upstream_path: bytes
+
+    def __init__(self, env: Environment, client: DownstreamConnection, head: RequestHead, started: float) -> None:
+        self.env = env
+        self.client = client
+        self.head = head
+        self.method = head.method
+        self.started = started
+        self.request_id = env.request_ids.take()
+        self.chunks_as_payload = head.minor == 0
+        self.deadline = NEVER
+        self.plan: RoutePlan | None = None
+        self.upstream: UpstreamConnection | None = None
+        self.status = 0
+        self.source = SOURCE_KONG
+        self.bytes_in = len(head.raw)
+        self.bytes_out = 0
+        self.head_bytes_out = 0
+        self.proxy_ms = 0
+        self.upstream_ms = -1  # nothing was proxied
+        self._body: RequestBody | None = None
+        self._begun = False  # response bytes were written to the client
+        self._finished = False
+        self._balanced = 0.0  # when the last try had its destination
+        self._attempt = 0  # the try that late news (a name, a connection) must belong to
+        self._phase = NOT_TRYING
+        self._pool: Pool | None = None
+        self._keep = False
+        self._switched = False
+
+    def respond(self, status: int, message: str, *, lines: bytes = b"") -> None:
+        """Answer as Kong's own code does (producer K): JSON unless Accept says otherwise."""
+        media_type = negotiate(Fields(self.head.raw).all(b"accept")) or JSON
+        self._respond_error(status, message, media_type, lines)
+
+    def refuse(self, status: int, message: str, *, proxied: bool = False) -> None:
+        """Answer as nginx's error page through Kong does (producer N); `proxied`: a peer had been chosen."""
+        fields = Fields(self.head.raw)
+        media_type = type_for_nginx_error(
+            fields.all(b"accept"), fields.first(b"content-type"), self.env.pages.default_type
+        )
+        if status < 500 or status in failures.NGINX_PAGES:
+            self.head.keep_alive = False
+        if (fields.first(b"content-type") or b"").startswith(b"application/grpc"):
+            # Kong's handler leaves the request id out for gRPC clients, whose errors travel in fields
+            body = b'{"message":"%b"}' % message.encode()
+            self._respond_bytes(status, body, b"application/json; charset=utf-8", b"", proxied=proxied)
+            return
+        self._respond_error(status, message, media_type, b"", proxied=proxied)
+
+    def _respond_error(
+        self, status: int, message: str, media_type: str, lines: bytes, *, proxied: bool = False
+    ) -> None:
+        body = self.env.pages.body(media_type, message, self.request_id)
+        content_type = f"{media_type}; charset=utf-8".encode()
+        self._respond_bytes(status, body, content_type, lines, proxied=proxied)
+
+    def _respond_bytes(
+        self, status: int, body: bytes, content_type: bytes | None, lines: bytes, *, proxied: bool = False
+    ) -> None:
+        """Write a whole answer of ours and end. Never a second answer behind one that has begun: that one is cut."""
+        if self._finished:
+            return
+        if self._begun:
+            self._abort_both()
+            return
+        env = self.env
+        self._drop_upstream()
+        self.status, self.source = status, SOURCE_KONG
+        client = self.client
+        self._keep = client.may_keep_alive(self.head)
+        identity = b"X-Kong-Request-Id: %b\r\n" % self.request_id if env.stamps.request_id else b""
+        data = own_response(
+            status,
+            body,
+            content_type,
+            date_line=env.clock.date_line,
+            lines=b"".join((lines, env.stamps.server, self._latency_lines(proxied=proxied), identity)),
+            keep_alive=self._keep,
+            head_only=self.method == b"HEAD",
+        )
+        self._begun = True
+        self.bytes_out += len(data)
+        self.head_bytes_out = len(data) - (0 if self.method == b"HEAD" else len(body))
+        self._count()
+        if not client.transport.is_closing():
+            client.transport.write(data)
+        self._finish()
+
+    def _latency_lines(self, *, proxied: bool) -> bytes:
+        stamps = self.env.stamps
+        now = monotonic()
+        if not proxied:
+            self.proxy_ms = int((now - self.started) * 1000)
+            return response_latency(self.proxy_ms) if stamps.response_latency else b""
+        balanced = self._balanced or now
+        self.proxy_ms = int((balanced - self.started) * 1000)
+        self.upstream_ms = int((now - balanced) * 1000)
+        return proxy_latencies(stamps, self.proxy_ms, self.upstream_ms)
+
+    def client_gone(self) -> None:
+        """The client left; its request is aborted upstream and counted as 499."""
+        if self._finished:
+            return
+        env = self.env
+        env.slots[env.counters.client_aborts] += 1
+        if not self._begun:
+            self.status, self.source = CLIENT_CLOSED, SOURCE_KONG
+        self._keep = False
+        self._drop_upstream()
+        self._count()
+        self._finish()
+
+    def _abort_both(self) -> None:
+        """The answer broke off in its middle: cut the client's connection, so that it can tell."""
+        self._keep = False
+        self._drop_upstream()
+        self._count()
+        self.client.abort()
+        self._finish()
+
+    def _drop_upstream(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.detach()
+            upstream.close()
+        elif self._phase == QUEUED and self._pool is not None:
+            self._pool.stop_waiting(self)
+
+    def pool_has_room(self) -> None:
+        """Take an idle connection, or open one, or wait for either."""
+        raise NotImplementedError
+
+    def _count(self) -> None:
+        """Count the exchange, once, before its last byte leaves."""
+        plan = self.plan
+        if plan is None or self._switched:
+            return
+        env = self.env
+        row = plan.row
+        code_source = self.status * 2 + self.source
+        index = row.codes.get(code_source)
+        env.slots[row.add_code(code_source) if index is None else index] += 1
+
+    def _finish(self) -> None:
+        """The only end: reached on success, failure and disconnect, exactly once."""
+        if self._finished:
+            return
+        self._finished = True
+        self.deadline = NEVER
+        env = self.env
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            body = self._body
+            usable = upstream.reusable and (body is None or (body.ended and upstream.is_flushed))
+            upstream.detach()
+            if not usable or not upstream.pool.release(upstream, env.now):
+                upstream.close()
+        if env.access_log is not None:
+            env.access_log.record(self)  # type: ignore[arg-type] # an Answers is always an Exchange
+        self._body = None
+        self._pool = None
+        client = self.client
+        if client.exchange is self:
+            client.exchange_ended(self._keep)
