@@ -55,7 +55,9 @@ def comparable(status: Any, headers: dict[str, list[str]], upstream: Any, body: 
         "status": status,
         "line": upstream and upstream["line"],
         "upstream": upstream
-        and sorted((name.lower(), value) for name, value in upstream["headers"] if name.lower() not in IGNORED_UPSTREAM),
+        and sorted(
+            (name.lower(), value) for name, value in upstream["headers"] if name.lower() not in IGNORED_UPSTREAM
+        ),
         "headers": {name: value for name, value in headers.items() if name not in IGNORED} if upstream else None,
         "names": sorted(name for name in headers if name.startswith("x-kong") and name != "x-kong-request-id"),
         "body": None if upstream else compact(body or ""),

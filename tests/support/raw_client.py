@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Seen:
-    """What came back: `status` is a number, or "closed", "cut" (in its middle), "timeout" or "garbage"; `rest` are bytes after the response."""
+    """What came back: `status` is a number, or "closed", "cut" (in its middle), "timeout" or "garbage"; `rest` are bytes after it."""
 
     status: int | str
     headers: dict[str, list[str]] = field(default_factory=dict)
