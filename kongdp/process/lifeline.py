@@ -169,9 +169,8 @@ def send(
 
 def receive(end: socket.socket) -> Received | None:
     """The next message, None when there is none now; raises LifelineEnded at end of file or when the peer died."""
-    space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
     try:
-        data, ancillary, _flags, _address = end.recvmsg(MESSAGE_BYTES_MAX, space, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary = _receive_one(end)
     except BlockingIOError:
         return None
     except OSError as error:
@@ -179,6 +178,19 @@ def receive(end: socket.socket) -> Received | None:
     if not data:
         raise LifelineEnded("end of file")
     return Received(json.loads(data), _descriptors(ancillary))
+
+
+def _receive_one(end: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    """One message with its ancillary data.
+
+    A peer that ends without having read everything leaves ECONNRESET in front of its own last messages; the error is
+    reported once, and the reason why a child failed stands behind it.
+    """
+    space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
+    try:
+        return end.recvmsg(MESSAGE_BYTES_MAX, space, socket.MSG_CMSG_CLOEXEC)[:2]
+    except ConnectionResetError:
+        return end.recvmsg(MESSAGE_BYTES_MAX, space, socket.MSG_CMSG_CLOEXEC)[:2]
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:

@@ -93,12 +93,14 @@ class Supervisor:
         self._lock_fd = -1
         self._channel: socket.socket | None = None
         self._state_written: dict[str, Any] = {}
+        self._woke_at = time.monotonic()
 
     def run(self) -> int:
         """Start the node, keep it until it ends, and return the exit code."""
         try:
             self._install_signals()
             self._prepare()
+            self._woke_at = time.monotonic()
             while self.phase != "ended":
                 self._turn()
         except StartError as error:
@@ -187,13 +189,15 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait until something happens, then do all there is to do."""
-        before = time.monotonic()
-        wait_s = self._crew.seconds_to_wait(before, TURN_S_MAX)
+        wait_s = self._crew.seconds_to_wait(time.monotonic(), TURN_S_MAX)
         events = self._selector.select(wait_s)
         now = time.monotonic()
-        if now - before - wait_s >= CLOCK_GAP_S:
-            log.warning("stood still for %.1f s", now - before - wait_s)
-            self._crew.forgive(now - before - wait_s, now)
+        # Measured from the last turn's wake-up, because a stop may also fall between two waits.
+        gap_s = now - self._woke_at - wait_s
+        self._woke_at = now
+        if gap_s >= CLOCK_GAP_S:
+            log.warning("stood still for %.1f s", gap_s)
+            self._crew.forgive(gap_s, now)
         for key, _mask in events:
             if isinstance(key.data, Child):
                 self._crew.hear(key.data, now)

@@ -81,6 +81,18 @@ def test_the_end_of_the_other_side_is_told(ends: tuple[socket.socket, Lifeline])
         child.receive()
 
 
+def test_last_words_arrive_from_a_child_that_did_not_listen(ends: tuple[socket.socket, Lifeline]) -> None:
+    """The kernel reports a reset first when the child left messages unread; what the child said is behind it."""
+    ours, child = ends
+    assert lifeline.send(ours, {"type": "segments", "segments": []})
+    with pytest.raises(SystemExit):
+        child.fail("no memory")
+    child.close()
+    assert lifeline.receive(ours) == Received({"type": "fail", "reason": "no memory"}, ())
+    with pytest.raises(LifelineEnded):
+        lifeline.receive(ours)
+
+
 def test_a_message_that_would_not_fit_is_our_own_mistake(ends: tuple[socket.socket, Lifeline]) -> None:
     """Bounded on both counts."""
     ours, _child = ends
