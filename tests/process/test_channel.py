@@ -164,7 +164,7 @@ def test_a_client_waits_for_a_socket_that_is_not_there_yet(
         client = ChannelClient(run_dir_fd, on_message=lambda _: None, on_open=opened.set, retry_delays_s=(0.001,))
         client.start()
         with caplog.at_level("DEBUG"):
-            while not caplog.records:  # noqa: ASYNC110 (a log record sets no event)
+            while not caplog.records:
                 await asyncio.sleep(0)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(f"/proc/self/fd/{run_dir_fd}/{SOCKET_NAME}")

@@ -25,7 +25,7 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
     """Give the loop turns until `condition` holds; fails with `what` after 10 s."""
     try:
         async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110 - the condition belongs to code that has no event to wait for
+            while not condition():
                 await asyncio.sleep(0)
     except TimeoutError:
         raise AssertionError(f"not within 10 s: {what or condition}") from None

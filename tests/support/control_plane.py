@@ -98,7 +98,7 @@ class ControlPlane:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop run until something is so."""
         async with asyncio.timeout(WAIT_S):
-            while not condition():  # noqa: ASYNC110  # the condition belongs to the code under test
+            while not condition():  # the condition belongs to the code under test
                 await asyncio.sleep(0)
 
     async def stop(self) -> None:
