@@ -40,6 +40,9 @@ _MODELS: dict[str, Callable[[Row], Any]] = {
 
 _BEHIND_PLANS = ("services", "upstreams", "targets", "certificates", "ca_certificates")
 
+LONGEST_SWEEP_TIMEOUT_S = 60.0
+"""Timeouts beyond Kong's default do not make the deadline sweep any rarer."""
+
 ROWS_PER_STEP = 50
 """Rows turned into entities between two yields: about a tenth of a millisecond."""
 
@@ -58,15 +61,33 @@ class Entities:
 class Snapshot:
     """One configuration, ready to serve. `hash` is the configuration's, 32 characters."""
 
-    __slots__ = ("_around", "_plans", "_targets", "_upstreams_by_name", "certificates", "entities", "hash", "router")
+    __slots__ = (
+        "_around",
+        "_plans",
+        "_targets",
+        "_upstreams_by_name",
+        "certificates",
+        "entities",
+        "hash",
+        "router",
+        "shortest_timeout_s",
+    )
 
     def __init__(
-        self, hash_: str, entities: Entities, router: Router, around: Surroundings, certificates: CertificateStore
+        self,
+        hash_: str,
+        entities: Entities,
+        router: Router,
+        around: Surroundings,
+        certificates: CertificateStore,
+        shortest_timeout_s: float = LONGEST_SWEEP_TIMEOUT_S,
     ) -> None:
         self.hash = hash_
         self.entities = entities
         self.router = router
         self.certificates = certificates
+        # of any service's reading or writing; what the deadline sweep's period follows
+        self.shortest_timeout_s = shortest_timeout_s
         self._around = around
         self._plans: dict[str, RoutePlan] = {}
         self._upstreams_by_name: dict[str, Upstream] | None = None
@@ -78,14 +99,6 @@ class Snapshot:
         if plan is None:
             plan = self._plans[route_id] = self._build(route_id)
         return plan
-
-    @property
-    def shortest_timeout_s(self) -> float:
-        """The shortest read or write timeout of any service, seconds; what the deadline sweep's period follows."""
-        timeouts = [
-            min(service.read_timeout, service.write_timeout) for service in self.entities.all("services").values()
-        ]
-        return min(timeouts, default=60000) / 1000
 
     def _build(self, route_id: str) -> RoutePlan:
         route: Route = self.entities.all("routes")[route_id]
@@ -177,10 +190,23 @@ def compile_steps(
     if full or changed.get("certificates") or changed.get("snis"):
         certificates = build_certificates(entities, previous.certificates)
     yield
-    snapshot = Snapshot(hash_, entities, router, around, certificates)
+    shortest = previous.shortest_timeout_s
+    if full or changed.get("services"):
+        shortest = yield from _shortest_timeout_s(entities)
+    snapshot = Snapshot(hash_, entities, router, around, certificates, shortest)
     if not full:
         snapshot.carry_over(previous, changed)
     return snapshot
+
+
+def _shortest_timeout_s(entities: Entities) -> Generator[None, None, float]:
+    """The shortest timeout between two operations of any service, in seconds."""
+    shortest = LONGEST_SWEEP_TIMEOUT_S * 1000
+    for count, service in enumerate(entities.all("services").values()):
+        if count % 1000 == 999:
+            yield
+        shortest = min(shortest, service.read_timeout, service.write_timeout)
+    return shortest / 1000
 
 
 def _compile_router(
