@@ -17,6 +17,16 @@ from kongdp.cli.console import complain
 
 Action = Callable[[argparse.Namespace], int]
 INTERRUPTED = 130  # what shells give for a program that Ctrl-C ended
+QUICKSTART_PORTS = (
+    ("proxy", 8000, "the data plane's proxy"),
+    ("status", 8007, "the data plane's Status API"),
+    ("admin", 8001, "the control plane's Admin API"),
+    ("cluster", 8005, "the listener that data planes join"),
+    ("telemetry", 8006, "the listener for counters"),
+    ("console", 8002, "the web console"),
+    ("portal", 8003, "the developer portal"),
+    ("upstream", 0, "the sample upstream"),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -157,10 +167,15 @@ def _add_others(commands: "argparse._SubParsersAction[Parser]") -> None:
         "kongdp control-plane run -p /srv/control-plane", node=True,
         detail="Admin API, console, portal and the listener that data planes join.",
     )  # fmt: skip
-    _add(
+    quickstart = _add(
         commands, "quickstart", _quickstart, "show the whole story on this machine", "kongdp quickstart", node=True,
         detail="Starts a control plane, a data plane that joins it and a sample upstream,\nand counts one request. Ctrl-C ends it.",
     )  # fmt: skip
+    quickstart.add_argument("--once", action="store_true", help="stop everything when the story is told")
+    for name, port, what in QUICKSTART_PORTS:
+        quickstart.add_argument(
+            f"--{name}-port", type=int, metavar="PORT", help=f"port of {what} ({port or 'any'}); 0: any free one"
+        )
     _add(commands, "version", _version, "print versions", "kongdp version")
 
 
