@@ -110,6 +110,17 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def has_anchor(certificate: NodeCertificate, wanted: str) -> bool:
+    """Whether an authority with this fingerprint (any case, colons allowed) is among the anchors it came with."""
+    plain = plain_fingerprint(wanted)
+    return any(fingerprint(anchor) == plain for anchor in x509.load_pem_x509_certificates(certificate.anchors))
+
+
+def plain_fingerprint(text: str) -> str:
+    """A fingerprint as somebody wrote it, in the form of `fingerprint`."""
+    return text.replace(":", "").strip().lower()
+
+
 def _value(key: bytes, chain: list[x509.Certificate], anchors: bytes) -> NodeCertificate:
     leaf = chain[0]
     return NodeCertificate(

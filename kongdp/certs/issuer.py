@@ -90,7 +90,7 @@ async def _trusted_anchors(url: EnrolmentUrl, enrolment: Enrolment) -> list[byte
             "refusing to send credentials: set KONGDP_ENROLL_CA or KONGDP_ENROLL_CA_FINGERPRINT "
             f"so that {url.authority} can be verified"
         )
-    wanted = enrolment.ca_fingerprint.replace(":", "").strip().lower()
+    wanted = identity.plain_fingerprint(enrolment.ca_fingerprint)
     offered = await est.fetch_ca_certificates(url, Trust(unverified_context(), None))
     for certificate in offered:
         if identity.fingerprint(certificate) == wanted:

@@ -27,6 +27,8 @@ from kongdp import KONG_VERSION
 from kongdp.certs.contexts import CertificateError
 from kongdp.certs.selfsigned import ensure_default_pairs
 from kongdp.entities.hashing import EMPTY_HASH
+from kongdp.entities.schemas.plugins import PluginSchema
+from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.process import agent_sources, logs
 from kongdp.process.agent_apis import Apis
 from kongdp.process.agent_counters import Counters
@@ -54,6 +56,9 @@ FIRST_SYNC_WAIT_S = 5.0
 carries its hash.
 """
 
+PLUGINS = ("prometheus",)
+"""Plugins that need nothing in a worker: prometheus only says what /metrics shows."""
+
 LAST_PUSH_S = 2.0
 """How long the end waits for the control plane to acknowledge the last counters; what is left goes to disk."""
 
@@ -71,7 +76,7 @@ class Agent:
         self._failure: BaseException | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self.workers = Workers(self._workers_changed)
-        self.plugins = installed_plugins()
+        self.plugins = installed_plugins(settings)
         options = PipelineOptions(settings.paths.configuration_cache, settings.router_flavor, self.plugins)
         self.pipeline = Pipeline(options, self.workers, self._in_force)
         self.counters = Counters(
@@ -302,17 +307,18 @@ class Agent:
         self._stopping.set()
 
 
-def installed_plugins() -> Mapping[str, Any]:
+def installed_plugins(settings: Settings) -> Mapping[str, PluginSchema]:
     """The plugins of this node, name -> schema. What is not among them refuses a configuration: a node that would let
     requests through without the authentication somebody configured must not serve it.
     """
-    return {}
+    allowed = settings.plugins
+    return {name: PLUGIN_SCHEMAS[name] for name in PLUGINS if "bundled" in allowed or name in allowed}
 
 
 def basic_info(settings: Settings) -> BasicInfo:
     """What the node says of itself to its control plane; secrets are masked."""
     return BasicInfo(
-        plugins=tuple(PluginVersion(name, KONG_VERSION) for name in installed_plugins()),
+        plugins=tuple(PluginVersion(name, KONG_VERSION) for name in installed_plugins(settings)),
         process_conf=settings.masked(),
         labels=dict(settings.cluster_dp_labels),
     )

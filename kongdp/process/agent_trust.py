@@ -220,11 +220,16 @@ class Trust:
         )
 
     def _load(self) -> NodeCertificate | None:
+        """The kept certificate, unless it is damaged or of another authority than the one that the settings name now."""
         try:
-            return identity.load(self._directory)
+            kept = identity.load(self._directory)
+            wanted = self._settings.kongdp_enroll_ca_fingerprint
+            if kept is not None and wanted and not identity.has_anchor(kept, wanted):
+                raise CertificateError(f"it was issued by another authority than {wanted}")
         except CertificateError as error:
             self._failed("the kept certificate is not used", error)
             return None
+        return kept
 
     def _take(self, certificate: NodeCertificate | None) -> None:
         if certificate is None:

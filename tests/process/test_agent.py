@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from cryptography.hazmat.primitives import serialization
 
 from kongdp.certs import identity
 from kongdp.process import lifeline
@@ -339,10 +340,34 @@ def test_node_enrols_when_it_has_no_certificate(tmp_path: Path) -> None:
 def enrolling(est: ScriptedAuthority, plane: ScriptedControlPlane) -> dict[str, str]:
     return {
         "cluster_control_plane": f"127.0.0.1:{plane.port}",
+        "cluster_telemetry_endpoint": f"127.0.0.1:{plane.port}",
         "kongdp_enroll_url": est.url,
         "kongdp_enroll_token": "one-time-token",
         "kongdp_enroll_ca": CA.pem.decode(),
     }
+
+
+def test_node_enrols_again_when_the_kept_certificate_is_of_another_authority(tmp_path: Path) -> None:
+    """The control plane was set up anew: its fingerprint in the settings decides, not what lies on the disk."""
+
+    async def whole() -> None:
+        async with (
+            ScriptedAuthority(CA, SERVER) as est,
+            ScriptedControlPlane(mutual_context(SERVER, CA), announces=True) as plane,
+        ):
+            request = identity.make_request("old")
+            key = serialization.load_pem_private_key(request.key, None)
+            other = authority("other")
+            old = make("old", issuer=other, key=key)  # type: ignore[arg-type]
+            identity.save(identity.accept(request, [old.certificate], [other.certificate]), tmp_path / "certs")
+            settings = enrolling(est, plane)
+            del settings["kongdp_enroll_ca"]
+            settings["kongdp_enroll_ca_fingerprint"] = identity.fingerprint(CA.certificate)
+            async with AgentBench(tmp_path, settings):
+                await plane.until(lambda: plane.outlets and plane.outlets[0].pings)
+            assert sum(line.startswith("POST") for line in est.lines) == 1
+
+    run(whole)
 
 
 def test_connection_is_replaced_without_a_gap_when_the_certificate_is_renewed(tmp_path: Path) -> None:
@@ -353,9 +378,9 @@ def test_connection_is_replaced_without_a_gap_when_the_certificate_is_renewed(tm
             ScriptedAuthority(CA, SERVER) as est,
             ScriptedControlPlane(mutual_context(SERVER, CA), announces=True) as plane,
         ):
-            est.life_s = 3.0
+            est.life_s = 4.0
             async with AgentBench(tmp_path, enrolling(est, plane)) as bench:
-                await plane.until(lambda: plane.outlets and plane.outlets[0].pings)
+                await until(lambda: any("simpleenroll" in line for line in est.lines))
                 est.life_s = 3600.0
                 await plane.until(lambda: plane.outlets[0].has_ended)
                 assert est.lines[-1].startswith("POST /.well-known/est/simplereenroll")
