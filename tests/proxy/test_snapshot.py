@@ -1,0 +1,125 @@
+"""Snapshots: whole, as differences, and what is carried over."""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from kongdp.entities import declarative
+from kongdp.entities.table import Table
+from kongdp.proxy.plan import RoutePlan, Surroundings
+from kongdp.proxy.snapshot import Snapshot, compile_steps, empty_snapshot
+from kongdp.routing.route import RouteError
+from kongdp.telemetry.segment import Segment
+from kongdp.upstream.pool import PoolLimits, Pools
+from kongdp.upstream.resolver import Resolver
+from tests.support.gateway import Rows
+
+
+@pytest.fixture
+def around() -> Iterator[Surroundings]:
+    """Collaborators without any socket."""
+    fd = os.memfd_create("segment")
+    os.posix_fallocate(fd, 0, 1 << 16)
+    segment = Segment.open(fd)
+    os.close(fd)
+    loop = asyncio.new_event_loop()
+    yield Surroundings(Pools(PoolLimits()), Resolver(loop), Rows(segment), "traditional_compatible")
+    loop.close()
+
+
+def table(*services: Mapping[str, Any]) -> Table:
+    """A validated table of services with their routes."""
+    return declarative.load({"_format_version": "3.0", "services": list(services)}, plugins=None)
+
+
+def service(name: str, **fields: Any) -> dict[str, Any]:
+    """A service with a route of the same name at /name."""
+    return {
+        "name": name,
+        "url": f"http://127.0.0.1/{name}",
+        "routes": [{"name": name, "paths": [f"/{name}"]}],
+        **fields,
+    }
+
+
+def applied(around: Surroundings, previous: Snapshot, old: Table, new: Table) -> Snapshot:
+    """The snapshot after the difference from `old` to `new`, compiled over `previous`."""
+    changes = declarative.difference(old, new)
+    steps = compile_steps(previous, "1" * 32, changes, around, lambda entities, store: store, full=not old)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            snapshot: Snapshot = end.value
+            return snapshot
+
+
+def plan(snapshot: Snapshot, path: bytes) -> RoutePlan | None:
+    """The plan for GET path, or None."""
+    match = snapshot.router.match(b"GET", b"gw.test", path)
+    return snapshot.plan(match.route_id) if match else None
+
+
+def test_compile_when_a_difference_arrives(around: Surroundings) -> None:
+    """Plans that stand on nothing changed are the same objects; changed ones are new; removed routes are gone."""
+    first = table(service("a"), service("b"), service("c"))
+    one = applied(around, empty_snapshot(around), {}, first)
+    before = {path: plan(one, path) for path in (b"/a", b"/b", b"/c")}
+    second = table(service("a"), service("b", read_timeout=400), service("d"))
+    two = applied(around, one, first, second)
+    assert plan(two, b"/a") is before[b"/a"]
+    changed = plan(two, b"/b")
+    assert changed is not None
+    assert changed is not before[b"/b"]
+    assert (changed.read_timeout_s, changed.row is before[b"/b"].row) == (0.4, True)  # type: ignore[union-attr]
+    assert plan(two, b"/c") is None
+    assert plan(two, b"/d") is not None
+    assert (one.shortest_timeout_s, two.shortest_timeout_s) == (60.0, 0.4)
+    assert plan(one, b"/c") is before[b"/c"]
+
+
+def test_compile_when_a_service_is_switched(around: Surroundings) -> None:
+    """Routes of a disabled service leave the router and come back with it, without any change of their own."""
+    on, off = table(service("a")), table(service("a", enabled=False))
+    one = applied(around, empty_snapshot(around), {}, on)
+    two = applied(around, one, on, off)
+    three = applied(around, two, off, on)
+    assert [plan(snapshot, b"/a") is not None for snapshot in (one, two, three)] == [True, False, True]
+
+
+def test_compile_when_a_route_cannot_be(around: Surroundings) -> None:
+    """The error names the route, and the snapshot that serves is as it was."""
+    first = table(service("a"))
+    one = applied(around, empty_snapshot(around), {}, first)
+    broken = {collection: dict(rows) for collection, rows in first.items()}
+    row = dict(next(iter(first["routes"].values())), paths=["~/(a"])
+    broken["routes"] = {row["id"]: row}
+    with pytest.raises(RouteError, match="'a'"):
+        applied(around, one, first, broken)
+    assert plan(one, b"/a") is not None
+
+
+def test_plan_when_the_host_names_an_upstream(around: Surroundings) -> None:
+    """Targets take weighted turns, one that failed is not asked again, and the Host follows the target."""
+    config = {
+        "_format_version": "3.0",
+        "services": [service("a", url="http://pool.internal/a")],
+        "upstreams": [
+            {
+                "name": "pool.internal",
+                "targets": [{"target": "10.0.0.1:80", "weight": 10}, {"target": "10.0.0.2:9000", "weight": 30}],
+            }
+        ],
+    }
+    one = applied(around, empty_snapshot(around), {}, declarative.load(config, plugins=None))
+    found = plan(one, b"/a")
+    assert found is not None
+    picks = [found.pick((), ()) for _ in range(4)]
+    assert sorted(pick.host for pick in picks if pick) == ["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.2"]
+    lines = {pick.host: pick.host_line for pick in picks if pick}
+    assert lines == {"10.0.0.1": b"Host: 10.0.0.1\r\n", "10.0.0.2": b"Host: 10.0.0.2:9000\r\n"}
+    tried = next(pick for pick in picks if pick and pick.host == "10.0.0.2")
+    assert {pick.host for pick in (found.pick((tried,), ()) for _ in range(4)) if pick} == {"10.0.0.1"}
