@@ -46,7 +46,7 @@ def stories(draw: st.DrawFn) -> tuple[list[CounterFrame], Counter[tuple[str, int
     return frames, truth
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(story=stories(), data=st.data())
 def test_counts_are_exact_when_frames_are_lost_repeated_and_reordered(
     story: tuple[list[CounterFrame], Counter[tuple[str, int]]], data: st.DataObject

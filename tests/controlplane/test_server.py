@@ -162,32 +162,16 @@ def test_two_control_planes_cannot_share_a_prefix(tmp_path: Path, processes: lis
     assert first.get("/services") == {"data": [], "next": None}
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("authority/ca.crt", "nonsense", "is damaged"),
-        ("controlplane.db", "x" * 4096, "is not a database"),
-    ],
-)
-def test_damaged_state_is_named(
-    tmp_path: Path, processes: list[Process], file: str, content: str, message: str
-) -> None:
+def test_damaged_state_is_named(tmp_path: Path, processes: list[Process]) -> None:
     """The file, and no traceback."""
-    path = tmp_path / file
+    (tmp_path / "authority").mkdir()
+    (tmp_path / "authority" / "ca.crt").write_text("nonsense")
+    (tmp_path / "authority" / "ca.key").write_text("nonsense")
     process = Process(tmp_path)
     processes.append(process)
-    process.until_ready()
-    process.send(signal.SIGTERM)
-    process.end()
-    for sibling in path.parent.glob(f"{path.name}-*"):
-        sibling.unlink()
-    path.write_text(content)
-    again = Process(tmp_path)
-    processes.append(again)
-    code, err = again.end()
+    code, err = process.end()
     assert code == 1
-    assert path.name in err
-    assert message in err
+    assert "ca.crt is damaged" in err
     assert "Traceback" not in err
 
 
