@@ -94,11 +94,18 @@ class Standin:
             "count": count + 1,
             "drain": self.spec["settings"]["kongdp_drain_timeout_s"],
         }
-        connection.sendall(json.dumps(facts).encode() + b"\n")
+        try:
+            connection.sendall(json.dumps(facts).encode() + b"\n")
+        except OSError:
+            connection.close()
+            return
         self.selector.register(connection, selectors.EVENT_READ, self.on_data)
 
     def on_data(self, connection):
-        data = connection.recv(100)
+        try:
+            data = connection.recv(100)
+        except OSError:  # a client that left without reading
+            data = b""
         if data == b"hang":
             while True:
                 time.sleep(60)
