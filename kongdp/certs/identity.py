@@ -8,6 +8,7 @@ Cold; uses cryptography, so only the agent and the command line import it, never
 
 import contextlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from kongdp.certs.contexts import CertificateError, Pair
@@ -99,7 +101,10 @@ def load(directory: Path) -> NodeCertificate | None:
 def validity(cert: bytes) -> Validity:
     """The dates of the first certificate in PEM text. Raises CertificateError."""
     try:
-        certificate = x509.load_pem_x509_certificate(cert)
+        with warnings.catch_warnings():
+            # `kong hybrid gen_cert` gives every certificate the serial number 0, which RFC 5280 does not allow.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            certificate = x509.load_pem_x509_certificate(cert)
     except ValueError as error:
         raise CertificateError(f"not a certificate: {error}") from None
     return _validity(certificate)

@@ -33,7 +33,7 @@ from kongdp.process import agent_sources, logs
 from kongdp.process.agent_apis import Apis
 from kongdp.process.agent_counters import Counters
 from kongdp.process.agent_pipeline import Applied, Candidate, Outcome, Passed, Pipeline, PipelineOptions, Rejected
-from kongdp.process.agent_trust import Trust, endpoints
+from kongdp.process.agent_trust import ProxyError, Trust, endpoints
 from kongdp.process.agent_workers import Workers
 from kongdp.process.channel import ChannelServer
 from kongdp.process.lifeline import Lifeline, LifelineWatch, Received
@@ -51,7 +51,7 @@ log = logging.getLogger("kongdp.agent")
 NICENESS = 5
 """Workers go first when the machine is busy: a configuration that arrives a little later costs nobody a request."""
 
-FIRST_SYNC_WAIT_S = 5.0
+FIRST_SYNC_WAIT_S = 30.0
 """How long the first connection waits for the workers to serve the cached configuration, so that the first ping
 carries its hash.
 """
@@ -82,6 +82,7 @@ class Agent:
         self.counters = Counters(
             settings.paths.counters, spec["node_id"], spec["boot_id"], keeps_samples=self.is_data_plane
         )
+        self._endpoints = endpoints(settings)
         self.trust = Trust(settings, spec["node_id"], on_renewed=self._certificate_renewed)
         self.sync: SyncClient | None = None
         self.push: CountersClient | None = None
@@ -179,7 +180,7 @@ class Agent:
         await asyncio.wait([first], timeout=FIRST_SYNC_WAIT_S)
         await self.trust.obtain()
         settings = self._settings
-        control_plane, telemetry = endpoints(settings)
+        control_plane, telemetry = self._endpoints
         name = NodeName(self._spec["node_id"], socket.gethostname(), KONG_VERSION)
         options = SyncOptions(
             endpoint=control_plane,
@@ -264,9 +265,10 @@ class Agent:
         self.counters.store()
         self.trust.close()
         await self._apis.stop()
-        for task in self._tasks:
+        running = tuple(self._tasks)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         self._channel.close()
         self._watch.stop()
         self._lifeline.close()
@@ -297,6 +299,8 @@ class Agent:
         """A part of the agent failed by a fault of ours: end, so that the supervisor starts a fresh one. Traffic goes
         on.
         """
+        if task in self._tasks:
+            self._tasks.remove(task)
         if task.cancelled() or task.exception() is None:
             return
         error = task.exception()
@@ -351,6 +355,8 @@ def main(arguments: list[str] | None = None) -> int:
             agent = Agent(spec, settings, lifeline)
         except CertificateError as error:
             lifeline.fail(f"cluster_cert: {error}")
+        except ProxyError as error:
+            lifeline.fail(str(error))
         agent.install_signals()
         return await agent.run()
 

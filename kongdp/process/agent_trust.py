@@ -24,6 +24,7 @@ from kongdp.certs.est import EnrolmentError, EnrolmentPending
 from kongdp.certs.identity import NodeCertificate
 from kongdp.certs.issuer import Enrolment
 from kongdp.certs.renewal import Attempts, Urgency, Validity
+from kongdp.errors import KongdpError, Source
 from kongdp.process.logs import NOTICE
 from kongdp.settings import Settings
 from kongdp.sync.link import SHARED_SERVER_NAME, Endpoint, ProxyServer
@@ -43,6 +44,12 @@ _SAYINGS = {
         "has ended %.1f days ago: the control plane will refuse this node, traffic goes on",
     ),
 }
+
+
+class ProxyError(KongdpError):
+    """proxy_server names something that cannot be used to reach the control plane."""
+
+    source = Source.OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def configured_identity(settings: Settings) -> Identity | None:
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, Endpoint]:
-    """(control plane, its telemetry listener), each with the name to verify."""
+    """(control plane, its telemetry listener), each with the name to verify. Raises ProxyError."""
     host, port = _split(settings.cluster_control_plane)
     proxy = _proxy(settings.proxy_server) if settings.cluster_use_proxy and settings.proxy_server else None
     if settings.cluster_cert and settings.cluster_mtls == "shared":
@@ -265,6 +272,8 @@ def _split(place: str) -> tuple[str, int]:
 
 def _proxy(text: str) -> ProxyServer:
     parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ProxyError(f"proxy_server must be http://[user:password@]host:port, got the scheme {parts.scheme!r}")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
-    return ProxyServer(parts.hostname or "", parts.port or 80, user, password)
+    return ProxyServer(parts.hostname, parts.port or 80, user, password)

@@ -79,6 +79,25 @@ def test_damaged_file_is_named_when_it_cannot_be_used(tmp_path: Path, content: b
         identity.load(tmp_path)
 
 
+GEN_CERT = b"""-----BEGIN CERTIFICATE-----
+MIIBWTCB3wIBADAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA9rb25nX2NsdXN0ZXJp
+bmcwHhcNMjYxMTIzMTkyNjExWhcNMjkxMTIyMTkyNjExWjAaMRgwFgYDVQQDDA9r
+b25nX2NsdXN0ZXJpbmcwdjAQBgcqhkjOPQIBBgUrgQQAIgNiAAS4nE9RZGuU65ez
+6czSL2+B95Pb0jntdUP2hs6yx4fjB+hnQr49vygu8RPFgmIh2iuRMOpR1BhKuYo/
+FETxVdB3Jo67zgRWtGuw/rkF5v/WFuAjBNNtdpMtcSeQ/LeozUwwCgYIKoZIzj0E
+AwIDaQAwZgIxAO2hg93w0Q79zijX1W1SwC4BPL9G9ZJem8hOSPgzlt1OmmAcFC1u
+Q2HL9h56Z8CLHwIxAKw9iP9RLOQPkCV7qjZR+vBGAQsuuZDlkinQhpRMxMUQqIXL
+3i2rCSLmbjPaEmb8WQ==
+-----END CERTIFICATE-----
+"""
+"""As `kong hybrid gen_cert` makes them: X.509 version 1, serial number 0, no extensions."""
+
+
+def test_dates_are_read_when_kong_made_the_certificate() -> None:
+    """A serial number that RFC 5280 forbids is no reason to refuse what whole clusters use."""
+    assert identity.validity(GEN_CERT).life_s == pytest.approx(1095 * 86400)
+
+
 def test_dates_are_read_when_the_operator_brought_a_certificate() -> None:
     """Any PEM certificate has a validity; anything else is an error."""
     assert identity.validity(CA.pem).life_s == pytest.approx(3600)

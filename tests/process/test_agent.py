@@ -382,7 +382,7 @@ def test_connection_is_replaced_without_a_gap_when_the_certificate_is_renewed(tm
             async with AgentBench(tmp_path, enrolling(est, plane)) as bench:
                 await until(lambda: any("simpleenroll" in line for line in est.lines))
                 est.life_s = 3600.0
-                await plane.until(lambda: plane.outlets[0].has_ended)
+                await plane.until(lambda: plane.outlets and plane.outlets[0].has_ended)
                 assert est.lines[-1].startswith("POST /.well-known/est/simplereenroll")
                 assert len(plane.outlets) == 2
                 assert not plane.outlets[1].has_ended
