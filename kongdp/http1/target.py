@@ -4,7 +4,7 @@ In: the request-target as it stood on the wire.  Out: path, query and authority 
 can serve.
 House rule: bytes in, bytes out; nothing here knows a route. Whoever forwards a request sends `escape(path) + query`,
 where path is what routing made of `normalize(path)` and query is kept byte for byte, a bare "?" included.
-Hot: `split`, `normalize`, `escape` and `is_refused` run for every request and leave at once when there is nothing to
+Hot: `split`, `try_normalize` and `escape` run for every request and leave at once when there is nothing to
 do. The rest is cold. Source: RFC 9112 section 3.2 (forms); Kong kong/tools/uri.lua (normal form, slashes merged
 before dots are removed); nginx ngx_http_parse_complex_uri (what is refused before Kong sees it).
 """
@@ -21,7 +21,6 @@ _find_unusual = re.compile(rb"%|//|/\.").search
 _find_escape = re.compile(rb"%([0-9A-Fa-f]{2})")
 _find_broken_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00").search
 _find_slashes = re.compile(rb"//+")
-_find_unsafe = re.compile(rb"[^" + _UNESCAPED + rb"]").search
 _replace_unsafe = re.compile(rb"[^" + _UNESCAPED + rb"]").sub
 _find_scheme = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://").match
 
@@ -29,6 +28,7 @@ _DECODED = {
     b"%02X" % byte: (b"%%%02X" % byte if byte in _RESERVED else bytes((byte,))) for byte in range(256)
 }  # upper-case hex digits -> what stands in the normal form
 _DECODED_FULLY = {b"%02X" % byte: bytes((byte,)) for byte in range(256)}
+_SAFE = bytes(byte for byte in range(256) if re.match(rb"[" + _UNESCAPED + rb"]", bytes((byte,))))
 _ESCAPED = {bytes((byte,)): b"%%%02X" % byte for byte in range(256)}
 
 
@@ -119,6 +119,13 @@ def is_refused(path: bytes) -> bool:
     return False
 
 
+def try_normalize(path: bytes) -> bytes | None:
+    """The normal form, or None for a path that is refused; one look at a path that needs neither question answered."""
+    if _find_unusual(path) is None:
+        return path
+    return None if is_refused(path) else normalize(path)
+
+
 def normalize(path: bytes) -> bytes:
     """The form of a path (one that begins with a slash) that routes are matched against and upstream paths are built
     from.
@@ -161,6 +168,6 @@ def escape(path: bytes) -> bytes:
     """Percent-encode every byte that may not stand in a request line; "%" and all reserved characters stay as they
     are.
     """
-    if _find_unsafe(path) is None:
+    if not path.translate(None, _SAFE):
         return path
     return _replace_unsafe(lambda found: _ESCAPED[found[0]], path)

@@ -129,22 +129,22 @@ class Router:
                 if best is not None and candidate.order >= best_order:
                     break
                 match: Match | None = candidate.match
-                if not candidate.plain:
+                guard = candidate.guard
+                if guard is not None:
                     bit = bit or METHOD_BITS.get(method, OTHER_METHOD)
-                    if not candidate.mask & bit or (bit == OTHER_METHOD and not candidate.takes(method)):
+                    if not guard.mask & bit or (bit == OTHER_METHOD and not guard.takes(method)):
                         continue
-                    if candidate.regex is not None:
-                        match = candidate.consume(path)
-                        if match is None:
-                            continue
-                    if candidate.guarded:
+                    match = guard.consume(candidate.match, path)
+                    if match is None:
+                        continue
+                    if guard.needs_request:
                         if request is None:
                             name, host_port = split_host_port(host)
                             to_port = port if host_port is None else host_port
                             request = Request(
                                 method, name, path, fields, scheme, sni, to_port, source, destination, query
                             )
-                        match = candidate.settle(request, match)
+                        match = guard.settle(request, match)
                         if match is None:
                             continue
                 best = match

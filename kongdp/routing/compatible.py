@@ -10,7 +10,7 @@ Source: Kong 3.9 kong/router/transform.lua, compat.lua.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from kongdp.routing.candidate import Addresses, Candidate, Check, DestinationPort, HeaderValues, ServerName
+from kongdp.routing.candidate import Addresses, Candidate, Check, DestinationPort, HeaderValues, ServerName, build_guard
 from kongdp.routing.index import ANY_HOST, Placement
 from kongdp.routing.pattern import HEADER_REGEX_MARK, REGEX_MARK, PatternError, Regex, literal_prefix, parse_host
 from kongdp.routing.priority import ORIGINAL, STRICT, Weight, compatible_order, compatible_priority, split_id
@@ -100,7 +100,7 @@ def place_path(
         candidate = by_ports.get(ports)
         if candidate is None:
             port_check = () if ports is None else (DestinationPort(ports),)
-            candidate = Candidate(order, pattern.match, methods, pattern.regex, port_check + checks)
+            candidate = Candidate(order, pattern.match, build_guard(methods, pattern.regex, port_check + checks))
             by_ports[ports] = candidate
         yield Placement(kind, host, pattern.prefix, candidate)
 

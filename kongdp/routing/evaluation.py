@@ -10,6 +10,7 @@ fields.lua.
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -48,6 +49,14 @@ class Findings:
         self.names.update(captures.named)
 
 
+@dataclass(slots=True)
+class MergedCaptures:
+    """What the regexes of an expression left together."""
+
+    positional: tuple[bytes | None, ...]
+    named: Mapping[str, bytes]
+
+
 Test = Callable[[Request, Findings], bool]
 Values = Callable[[Request], Sequence[Any]]
 
@@ -66,7 +75,7 @@ class Evaluator:
         findings = Findings()
         if not self._test(request, findings):
             return None
-        captures = Captures(tuple(findings.groups), findings.names) if len(findings.groups) > 1 else None
+        captures = MergedCaptures(tuple(findings.groups), findings.names) if len(findings.groups) > 1 else None
         return Match(self._route_id, findings.prefix, len(findings.prefix), captures)
 
 

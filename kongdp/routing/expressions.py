@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kongdp.routing.base import EXPRESSIONS, Router
-from kongdp.routing.candidate import Candidate, Check, Scheme
+from kongdp.routing.candidate import Candidate, Check, Guard, Scheme
 from kongdp.routing.compatible import HostKey, compile_compatible, is_stream, path_pattern, place_path
 from kongdp.routing.evaluation import Evaluator
 from kongdp.routing.expression_parser import And, ExpressionError, Not, Or, Predicate, Tree, parse
@@ -150,7 +150,8 @@ def _place_plain(route: RouteLike, plain: Plain, order: int, checks: tuple[Check
 
 def _place_evaluated(route: RouteLike, tree: Tree, order: int, checks: tuple[Check, ...]) -> Iterator[Placement]:
     evaluator = Evaluator(route.id, tree)
-    candidate = Candidate(order, Match(route.id), checks=checks, evaluator=evaluator, uses_path=_mentions_path(tree))
+    guard = Guard((), None, checks, evaluator, uses_path=_mentions_path(tree))
+    candidate = Candidate(order, Match(route.id), guard)
     places = _places(tree)
     hosts = places.hosts or (HostKey(ANY_HOST, b"", None),)
     prefixes = places.prefixes or (b"",)

@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 from kongdp.errors import KongdpError, Source
 
-NOTHING: Mapping[str, bytes] = {}
-
 
 class RouteLike(Protocol):
     """The attributes routing reads; absent lists are empty."""
@@ -61,14 +59,16 @@ class RouteError(KongdpError):
         super().__init__(f"route {label}: {reason}")
 
 
-@dataclass(slots=True)
-class Captures:
-    """Groups of the regex that matched: `positional[0]` is the whole match; a group that took no part is None, or
-    absent by name.
-    """
+class Captures(Protocol):
+    """Groups of the regex that matched."""
 
-    positional: tuple[bytes | None, ...]
-    named: Mapping[str, bytes]
+    @property
+    def positional(self) -> tuple[bytes | None, ...]:
+        """By number; 0 is the whole match, a group that took no part is None."""
+
+    @property
+    def named(self) -> Mapping[str, bytes]:
+        """By name; a group that took no part is absent."""
 
 
 @dataclass(slots=True)

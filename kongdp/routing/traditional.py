@@ -22,9 +22,11 @@ from kongdp.routing.candidate import (
     DestinationPort,
     Endpoint,
     Fields,
+    Guard,
     HeaderValues,
     Request,
     ServerName,
+    build_guard,
 )
 from kongdp.routing.compatible import is_stream
 from kongdp.routing.index import ANY_HOST, Placement
@@ -65,11 +67,9 @@ class TraditionalCandidate(Candidate):
 
     __slots__ = ("facts", "rank")
 
-    def __init__(
-        self, facts: Facts, match: Match, methods: Sequence[str], regex: Regex | None, checks: tuple[Check, ...]
-    ) -> None:
+    def __init__(self, facts: Facts, match: Match, guard: Guard | None) -> None:
         self.rank = category_rank(facts.category)
-        super().__init__(self.rank << _RANK_SHIFT | facts.order, match, methods, regex, checks)
+        super().__init__(self.rank << _RANK_SHIFT | facts.order, match, guard)
         self.facts = facts
 
 
@@ -198,13 +198,14 @@ class _Walk:
 
 def _match(candidate: Candidate, request: Request) -> Match | None:
     """The candidate's Match when everything the index does not know agrees too."""
-    if candidate.plain:
+    guard = candidate.guard
+    if guard is None:
         return candidate.match
     bit = METHOD_BITS.get(request.method, OTHER_METHOD)
-    if not candidate.mask & bit or (bit == OTHER_METHOD and not candidate.takes(request.method)):
+    if not guard.mask & bit or (bit == OTHER_METHOD and not guard.takes(request.method)):
         return None
-    match = candidate.match if candidate.regex is None else candidate.consume(request.path)
-    return None if match is None else candidate.settle(request, match)
+    match = guard.consume(candidate.match, request.path)
+    return None if match is None else guard.settle(request, match)
 
 
 def _facts_of(placements: Sequence[Placement]) -> list[Facts]:
@@ -294,8 +295,9 @@ def _place(route: RouteLike) -> Iterator[Placement]:
 def _place_path(
     facts: Facts, match: Match, methods: Sequence[str], regex: Regex | None, checks: tuple[Check, ...]
 ) -> Iterator[Placement]:
+    candidate = TraditionalCandidate(facts, match, build_guard(methods, regex, checks))
     if not facts.hosts:
-        yield Placement(ANY_HOST, b"", facts.uri_prefix, TraditionalCandidate(facts, match, methods, regex, checks))
+        yield Placement(ANY_HOST, b"", facts.uri_prefix, candidate)
         return
     by_key: dict[tuple[str, bytes], set[int] | None] = {}
     for pattern, value in facts.hosts:
@@ -305,12 +307,11 @@ def _place_path(
             by_key[pattern.kind, pattern.text] = None
         elif (ports := by_key.setdefault((pattern.kind, pattern.text), set())) is not None:
             ports.add(pattern.port)
-    candidate = TraditionalCandidate(facts, match, methods, regex, checks)
     for (kind, text), ports in by_key.items():
         waiting = candidate
         if ports is not None:
             port_check = DestinationPort(frozenset(ports))
-            waiting = TraditionalCandidate(facts, match, methods, regex, (port_check, *checks))
+            waiting = TraditionalCandidate(facts, match, build_guard(methods, regex, (port_check, *checks)))
         yield Placement(kind, text, facts.uri_prefix, waiting)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongdp.http1.target import Form, Target, escape, is_refused, normalize, parse, split
+from kongdp.http1.target import Form, Target, escape, is_refused, normalize, parse, split, try_normalize
 
 NORMALIZED = [
     (b"", b""),
@@ -121,12 +121,14 @@ def test_escape_when_path_is_of_the_table(path: bytes, escaped: bytes) -> None:
 def test_path_is_refused_when_nginx_refuses_it(path: bytes) -> None:
     """Broken escapes, NUL and climbing above the root never reach the router."""
     assert is_refused(path)
+    assert try_normalize(path) is None
 
 
 @pytest.mark.parametrize("path", ACCEPTED)
 def test_path_is_accepted_when_nginx_accepts_it(path: bytes) -> None:
     """Dot segments inside the tree and doubtful but whole escapes pass."""
     assert not is_refused(path)
+    assert try_normalize(path) == normalize(path)
 
 
 @pytest.mark.parametrize(("target", "method", "parsed"), PARSED)
