@@ -39,7 +39,7 @@ async def echo(upstream: Upstream, reader: Reader, writer: Writer) -> None:
 async def shown(port: int, name: str | None) -> str:
     """The common name of the certificate a client gets for `name`."""
     context = client_context()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name or "")
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name or "")
     der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     assert writer.get_extra_info("ssl_object").selected_alpn_protocol() is None
     writer.close()
