@@ -397,10 +397,9 @@ class DownstreamConnection(asyncio.Protocol):
         if self.writable:
             self.deadline = self.env.deadline_in(self.env.limits.keepalive_timeout_s)
         self._resume()
+        # not ended while draining either: keep-alive was promised, so the next request gets the answer that says "close"
         if self._buffer:
             self._process()
-        elif self.env.draining:
-            self.end()
 
     def end(self) -> None:
         """No more requests: let the answer leave, then close without cutting it off (lingering close, RFC 9112 section 9.6)."""
