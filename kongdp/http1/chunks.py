@@ -3,7 +3,8 @@
 In: pieces of the stream as they came.  Out: the bytes to give on, and where in the piece the body ended.
 House rule: what leaves is canonical whatever came: no extensions, no trailers, no leading zeros, no bare LF. Bytes that are canonical
 already leave as the object that arrived, uncopied.
-Hot for chunked bodies only. Bounded: a size line with its extension has at most LINE_BYTES_MAX bytes, trailers TRAILER_BYTES_MAX.
+Hot for chunked bodies only. Bounded: a size line with its extension has at most LINE_BYTES_MAX bytes, all extensions EXTENSION_BYTES_MAX,
+trailers TRAILER_BYTES_MAX.
 Source: RFC 9112 section 7.1; strictness beyond it (hex digits only, CRLF only) against chunk-based request smuggling.
 """
 
@@ -14,6 +15,8 @@ from kongdp.http1.writer import LAST_CHUNK
 
 LINE_BYTES_MAX = 4096
 TRAILER_BYTES_MAX = 32768
+EXTENSION_BYTES_MAX = 16384
+"""Of one body's chunk extensions together (RFC 9112 section 7.1.1 asks for such a bound; Node.js has the same, CVE-2024-22019)."""
 
 _SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,16})(;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
@@ -29,7 +32,7 @@ def _bad(detail: str) -> BadMessage:
 class ChunkWalker:
     """Walks one chunked body. `payload=True` gives on the data alone; otherwise the body re-framed as canonical chunks."""
 
-    __slots__ = ("_held", "_payload", "_remaining", "_state", "_trailer_bytes", "size")
+    __slots__ = ("_extension_bytes", "_held", "_payload", "_remaining", "_state", "_trailer_bytes", "size")
 
     def __init__(self, *, payload: bool) -> None:
         self._payload = payload
@@ -37,6 +40,7 @@ class ChunkWalker:
         self._remaining = 0
         self._held = b""
         self._trailer_bytes = 0
+        self._extension_bytes = 0
         self.size = 0  # payload bytes seen so far
 
     @property
@@ -121,6 +125,9 @@ class ChunkWalker:
         found = _SIZE_LINE.fullmatch(data, start, end)
         if not found:
             raise _bad(f"chunk size is not hexadecimal: {data[start : min(end, start + 40)]!r}")
+        self._extension_bytes += end - found.end(1)
+        if self._extension_bytes > EXTENSION_BYTES_MAX:
+            raise _bad(f"chunk extensions of more than {EXTENSION_BYTES_MAX} bytes")
         digits = found[1]
         size = int(digits, 16)
         if size > _SIZE_MAX:

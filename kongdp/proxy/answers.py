@@ -119,8 +119,9 @@ class Answers:
         media_type = type_for_nginx_error(
             fields.all(b"accept"), fields.first(b"content-type"), self.env.pages.default_type
         )
-        if status < 500 or status in failures.NGINX_PAGES:
+        if (status < 500 or status in failures.NGINX_PAGES) and self.head.keep_alive:
             self.head.keep_alive = False
+            self.client.lingers = True
         if (fields.first(b"content-type") or b"").startswith(b"application/grpc"):
             # Kong's handler leaves the request id out for gRPC clients, whose errors travel in fields
             body = b'{"message":"%b"}' % message.encode()

@@ -58,7 +58,6 @@ class DownstreamConnection(asyncio.Protocol):
         "_misplaced",
         "_processing",
         "_reading_paused",
-        "_refused",
         "_source",
         "_unsent_bytes",
         "_walker",
@@ -66,6 +65,7 @@ class DownstreamConnection(asyncio.Protocol):
         "deadline",
         "env",
         "exchange",
+        "lingers",
         "port",
         "reads_ahead",
         "requests",
@@ -102,7 +102,9 @@ class DownstreamConnection(asyncio.Protocol):
         self._processing = False
         self._ending = False
         self._lost = False
-        self._refused = False
+        self.lingers = (
+            False  # the client may still be sending when we close, because closing is our wish and not its own
+        )
         self._misplaced = misplaced
         self._expects_preamble = proxy_protocol
         self._source = source
@@ -371,13 +373,20 @@ class DownstreamConnection(asyncio.Protocol):
 
     def may_keep_alive(self, head: RequestHead) -> bool:
         """Whether another request may follow on this connection, so that the answer can say so."""
-        if not head.keep_alive or self._ending or self.env.draining or self.transport.is_closing():
-            return False
-        limits = self.env.limits
-        if self.requests >= limits.keepalive_requests:
+        if not head.keep_alive:
             return False
         unread = self.body_unread
-        return not unread or (not head.expect_continue and unread <= limits.linger_bytes_max)
+        limits = self.env.limits
+        if (
+            self.env.draining
+            or self._ending
+            or self.requests >= limits.keepalive_requests
+            or (unread and (head.expect_continue or unread > limits.linger_bytes_max))
+            or self.transport.is_closing()
+        ):
+            self.lingers = True
+            return False
+        return True
 
     def exchange_ended(self, keep: bool) -> None:
         """The exchange is over and its last byte was written."""
@@ -408,7 +417,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._ending = True
         transport = self.transport
         # closing with unread bytes in the socket would reset the connection and lose the answer on its way
-        lingers = self._body != _NO_BODY or self._refused or bool(self._buffer)
+        lingers = self.lingers or self._body != _NO_BODY or bool(self._buffer)
         self._body = _NO_BODY
         self._buffer = b""
         if not lingers:
@@ -462,7 +471,7 @@ class DownstreamConnection(asyncio.Protocol):
         """Answer a head nobody can trust, then close: what follows cannot be told apart from it."""
         env = self.env
         env.slots[env.counters.bad_requests] += 1
-        self._refused = True
+        self.lingers = True
         self.requests += 1
         env.slots[env.counters.requests_total] += 1
         Exchange.refused(env, self, started, self._buffer).refuse(problem.status, problem.public)
