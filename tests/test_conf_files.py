@@ -1,4 +1,4 @@
-"""The files of conf/ and of the image say only what kongdp knows: entities, settings, metrics, labels.
+"""The files of conf/, of the image and the README say only what kongdp knows: entities, settings, metrics, labels.
 
 conf/kongdp.conf is held by tests/test_settings.py.
 """
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from kongdp.cli.main import build_parser
 from kongdp.controlplane.api.status import render_metrics
 from kongdp.controlplane.nodes import NORMAL, Node
 from kongdp.entities.declarative import load, parse_text
-from kongdp.settings import Settings, load_settings
+from kongdp.settings import Settings, environment_name, load_settings
+from kongdp.settings.model import ROWS
 from kongdp.telemetry.counters import RouteCounters
 from kongdp.telemetry.exposition import Exposition
 from kongdp.telemetry.families import FAMILIES, DataPlane, NodeFacts, TargetHealth
@@ -195,6 +197,46 @@ def test_units_are_what_systemd_understands(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60)
     ours = [line for line in done.stderr.splitlines() if path.name in line]
     assert ours == []
+
+
+# -- README
+
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_readme_names_files_that_exist() -> None:
+    """Every file and link of the README is there, in the checkout or in the package."""
+    linked = set(re.findall(r"\]\(([^)#][^)]*)\)", README))
+    named = set(re.findall(r"`(\w[\w/.-]*\.(?:py|toml|conf|yml|yaml|json|service))`", README)) - {"kong.yml"}
+    assert {name for name in linked if not (ROOT / name).exists()} == set()
+    files = {str(path) for path in (ROOT / "kongdp").rglob("*.py")}
+    missing = {name for name in named if not (ROOT / name).exists() and not any(f.endswith(f"/{name}") for f in files)}
+    assert missing == set()
+
+
+def test_readme_names_settings_that_exist() -> None:
+    """Every variable it tells people to set is a setting's."""
+    known = {environment_name(name) for name in ROWS}
+    assert set(re.findall(r"\bKONG(?:DP)?_[A-Z_]*[A-Z]\b(?!>)", README)) <= known
+
+
+def test_readme_shows_the_import_rule_as_it_is() -> None:
+    """Its rows are those of the contract in pyproject.toml."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rule = README.split("**The import rule**")[1].split("```")[1]
+    shown = [set(re.findall(r"\w+", line)) for line in rule.strip().splitlines()]
+    assert shown == [{name.strip().removeprefix("kongdp.") for name in layer.split("|")} for layer in layers]
+
+
+def test_readme_shows_commands_that_exist() -> None:
+    """`kongdp` and `make` are called with what they take."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`(?:[A-Z]+=\S+ )?make (\w+)`", README)) <= targets
+    for line in re.findall(r"(?:`|\$ (?:KONG_\S+ )*)kongdp ([^`\n]+)", README):
+        if not line.endswith("--help"):
+            assert build_parser().parse_args(line.split()).action is not None, line
 
 
 # -- dashboard and alerts
