@@ -143,11 +143,13 @@ class Catalogue:
         name: str | None = None,
         description: str | None = None,
         labels: Mapping[str, str] | None = None,
+        expected: int | None = None,
     ) -> Service:
         """Change what is given. A new name goes into the tags of the service's Gateway services too."""
         with self._changes.transaction(actor=actor, summary="catalogue: update service") as transaction:
             connection = transaction.connection
-            old = _service(connection, id_or_name)
+            old = _service(connection, id_or_name, lock=True)
+            _check_edition(old.edition, expected)
             new = Service(
                 old.id,
                 old.name if name is None else name,
@@ -168,10 +170,11 @@ class Catalogue:
                 self._retag(transaction, old, new)
         return new
 
-    def delete_service(self, id_or_name: str, *, actor: str) -> None:
+    def delete_service(self, id_or_name: str, *, actor: str, expected: int | None = None) -> None:
         """Delete a service with its versions, their implementations, routes and plugins, in one transaction."""
         with self._changes.transaction(actor=actor, summary="catalogue: delete service") as transaction:
-            service = _service(transaction.connection, id_or_name)
+            service = _service(transaction.connection, id_or_name, lock=True)
+            _check_edition(service.edition, expected)
             for version in sorted(_versions(transaction.connection, service.id), key=lambda each: each.group_id):
                 self._remove_implementation(transaction, version)
             table = tables.catalogue_services
@@ -202,22 +205,24 @@ class Catalogue:
             connection.execute(sa.insert(tables.catalogue_versions), _values(tables.catalogue_versions, version))
         return version
 
-    def rename_version(self, version_id: str, name: str) -> Version:
+    def rename_version(self, version_id: str, name: str, *, expected: int | None = None) -> Version:
         """Change a version's name."""
         _check_name("name", name)
         table = tables.catalogue_versions
         with self._database.write() as connection:
-            old = _version(connection, version_id)
+            old = _version(connection, version_id, lock=True)
+            _check_edition(old.edition, expected)
             new = Version(old.id, old.service_id, old.group_id, name, old.edition + 1, old.created_at, self._clock())
             _check_unique_version(connection, new)
             connection.execute(sa.update(table).where(table.c.id == old.id).values(_values(table, new)))
         return new
 
-    def delete_version(self, version_id: str, *, actor: str) -> None:
+    def delete_version(self, version_id: str, *, actor: str, expected: int | None = None) -> None:
         """Delete a version with its implementation."""
         table = tables.catalogue_versions
         with self._changes.transaction(actor=actor, summary="catalogue: delete version") as transaction:
-            version = _version(transaction.connection, version_id)
+            version = _version(transaction.connection, version_id, lock=True)
+            _check_edition(version.edition, expected)
             self._remove_implementation(transaction, version)
             transaction.connection.execute(sa.delete(table).where(table.c.id == version.id))
 
@@ -251,12 +256,19 @@ class Catalogue:
             return self._reread(transaction, version)
 
     def update_implementation(
-        self, version_id: str, service: Mapping[str, Any], route: Mapping[str, Any], *, actor: str
+        self,
+        version_id: str,
+        service: Mapping[str, Any],
+        route: Mapping[str, Any],
+        *,
+        actor: str,
+        expected: int | None = None,
     ) -> Implementation:
         """Change fields of the Gateway service, of a route (by `id`; the only one needs none), or both."""
         with self._changes.transaction(actor=actor, summary="catalogue: update implementation") as transaction:
             version = _version(transaction.connection, version_id)
             found = _required_implementation(transaction.connection, version)
+            _check_edition(found.edition, expected)
             writer = transaction.group(version.group_id)
             if service:
                 fields = dict(service)
@@ -271,11 +283,12 @@ class Catalogue:
             transaction.connection.execute(sa.update(table).where(table.c.id == found.id).values(raised))
             return self._reread(transaction, version)
 
-    def delete_implementation(self, version_id: str, *, actor: str) -> None:
+    def delete_implementation(self, version_id: str, *, actor: str, expected: int | None = None) -> None:
         """Remove the Gateway service with its routes and their plugins; the version stays."""
         with self._changes.transaction(actor=actor, summary="catalogue: delete implementation") as transaction:
             version = _version(transaction.connection, version_id)
-            _required_implementation(transaction.connection, version)
+            found = _required_implementation(transaction.connection, version)
+            _check_edition(found.edition, expected)
             self._remove_implementation(transaction, version)
 
     # the record
@@ -384,10 +397,10 @@ def _delete_all(writer: GroupWriter, collection: str, where: Mapping[str, str]) 
             writer.delete(collection, row["id"])
 
 
-def _service(connection: sa.Connection, id_or_name: str) -> Service:
+def _service(connection: sa.Connection, id_or_name: str, *, lock: bool = False) -> Service:
     table = tables.catalogue_services
     query = sa.select(table).where(sa.or_(table.c.id == id_or_name, table.c.slug == slug(id_or_name)))
-    row = connection.execute(query).first()
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise CatalogueError(404, f"there is no service {id_or_name!r}")
     return Service(**row._mapping)
@@ -399,10 +412,9 @@ def _versions(connection: sa.Connection, service_id: str) -> list[Version]:
     return [Version(**row._mapping) for row in connection.execute(query)]
 
 
-def _version(connection: sa.Connection, version_id: str) -> Version:
-    row = connection.execute(
-        sa.select(tables.catalogue_versions).where(tables.catalogue_versions.c.id == version_id)
-    ).first()
+def _version(connection: sa.Connection, version_id: str, *, lock: bool = False) -> Version:
+    query = sa.select(tables.catalogue_versions).where(tables.catalogue_versions.c.id == version_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise CatalogueError(404, f"there is no version {version_id!r}")
     return Version(**row._mapping)
@@ -414,10 +426,18 @@ def _implementation_row(connection: sa.Connection, version_id: str) -> sa.Row[An
 
 
 def _required_implementation(connection: sa.Connection, version: Version) -> sa.Row[Any]:
-    found = _implementation_row(connection, version.id)
+    table = tables.implementations
+    query = sa.select(table).where(table.c.version_id == version.id)
+    found = connection.execute(query.with_for_update()).first()
     if found is None:
         raise CatalogueError(404, "the version has no implementation")
     return found
+
+
+def _check_edition(edition: int, expected: int | None) -> None:
+    """Refuse an edit of what has changed since the caller saw it."""
+    if expected is not None and expected != edition:
+        raise CatalogueError(412, f"it has changed since: it is at edition {edition} now")
 
 
 def _values(table: sa.Table, value: object) -> dict[str, Any]:

@@ -178,8 +178,10 @@ def latest_revision(connection: sa.Connection, group_id: str) -> int:
     return number or 0
 
 
-def changes_since(connection: sa.Connection, group_id: str, number: int) -> list[EntityChange]:
-    """Every change of the group after revision `number`, oldest first."""
+def changes_since(
+    connection: sa.Connection, group_id: str, number: int, up_to: int | None = None
+) -> list[EntityChange]:
+    """Every change of the group after revision `number`, and up to another if one is given, oldest first."""
     revision, change = tables.revisions, tables.revision_changes
     query = (
         sa.select(change.c.collection, change.c.entity_id, change.c.before, change.c.after)
@@ -187,4 +189,6 @@ def changes_since(connection: sa.Connection, group_id: str, number: int) -> list
         .where(revision.c.group_id == group_id, revision.c.number > number)
         .order_by(change.c.number, change.c.position)
     )
+    if up_to is not None:
+        query = query.where(revision.c.number <= up_to)
     return [EntityChange(*row) for row in connection.execute(query)]

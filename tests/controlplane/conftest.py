@@ -24,13 +24,18 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A migrated database of its own."""
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
     if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'controlplane.db'}")
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        database = Database(server.create_database())
+        return f"sqlite:///{tmp_path / 'controlplane.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database()
+
+
+@pytest.fixture
+def database(fresh_url: str) -> Iterator[Database]:
+    """A migrated database of its own."""
+    database = Database(fresh_url)
     migrate(database)
     yield database
     database.close()

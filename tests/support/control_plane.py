@@ -116,7 +116,12 @@ class ControlPlane:
 
 @asynccontextmanager
 async def running(
-    prefix: Path, *, has_shared_pair: bool = False, clock: Clock | None = None, **options: Any
+    prefix: Path,
+    *,
+    has_shared_pair: bool = False,
+    clock: Clock | None = None,
+    database_url: str | None = None,
+    **options: Any,
 ) -> AsyncIterator[ControlPlane]:
     """A control plane that runs within the block."""
     shared = shared_pair(prefix) if has_shared_pair else None
@@ -124,7 +129,7 @@ async def running(
     plane = open_plane(
         Options(
             prefix=prefix,
-            database_url=f"sqlite:///{prefix / 'controlplane.db'}",
+            database_url=database_url or f"sqlite:///{prefix / 'controlplane.db'}",
             cluster_sockets=[bind("cluster_listen", "127.0.0.1", 0)],
             telemetry_sockets=[bind("kongdp_cluster_telemetry_listen", "127.0.0.1", 0)],
             cluster_pair=cluster_pair,

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from kongdp.adminapi import messages
 from kongdp.adminapi.store import Store
+from kongdp.controlplane.api.actors import actor_of
 from kongdp.controlplane.store.database import Database
 
 Handle = Callable[[messages.Request], messages.Response]
@@ -41,7 +42,6 @@ class AdminEndpoint:
         body = await self._body(request)
         if body is None:
             return JSONResponse({"message": "request body too large"}, 413)
-        peer = request.client.host if request.client is not None else "unix socket"
         answer = await self._database.run(
             self._handle,
             messages.Request(
@@ -50,7 +50,7 @@ class AdminEndpoint:
                 query=request.scope["query_string"].decode("latin-1"),
                 headers={name: ", ".join(request.headers.getlist(name)) for name in request.headers},
                 body=body,
-                actor=f"admin API ({peer})",
+                actor=actor_of(request),
             ),
         )
         return Response(answer.body, answer.status, dict(answer.headers))

@@ -6,10 +6,13 @@ In: HTTP.  Out: JSON; rules and transactions are `catalogue`'s. Cold. Source: wa
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from kongdp.controlplane.activity import FRAME_DEFAULT, Record
+from kongdp.controlplane.api.actors import actor_of
+from kongdp.controlplane.api.preconditions import IfMatch, expected_number, tagged
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.catalogue import Catalogue, Implementation, Service, Version
 from kongdp.controlplane.groups import DEFAULT
@@ -82,32 +85,39 @@ def _add_services(router: APIRouter, catalogue: Catalogue, database: Database) -
         return {"items": [_shown(service) for service in await database.run(catalogue.services)]}
 
     @router.post("/services", status_code=201)
-    async def create_service(request: NewService) -> dict[str, Any]:
+    async def create_service(body: NewService) -> JSONResponse:
         """A new service."""
-        return _shown(await database.run(catalogue.create_service, request.name, request.description, request.labels))
+        made = await database.run(catalogue.create_service, body.name, body.description, body.labels)
+        return tagged(_shown(made), made.edition, 201)
 
     @router.get("/services/{service}")
-    async def get_service(service: str) -> dict[str, Any]:
+    async def get_service(service: str) -> JSONResponse:
         """A service, by id or name."""
-        return _shown(await database.run(catalogue.service, service))
+        found = await database.run(catalogue.service, service)
+        return tagged(_shown(found), found.edition)
 
     @router.patch("/services/{service}")
-    async def update_service(service: str, request: ServiceChange) -> dict[str, Any]:
+    async def update_service(
+        service: str, body: ServiceChange, request: Request, if_match: IfMatch = None
+    ) -> JSONResponse:
         """Change a service."""
         changed = await database.run(
             catalogue.update_service,
             service,
-            actor=ACTOR,
-            name=request.name,
-            description=request.description,
-            labels=request.labels,
+            actor=actor_of(request, ACTOR),
+            expected=expected_number(if_match),
+            name=body.name,
+            description=body.description,
+            labels=body.labels,
         )
-        return _shown(changed)
+        return tagged(_shown(changed), changed.edition)
 
     @router.delete("/services/{service}", status_code=204)
-    async def delete_service(service: str) -> Response:
+    async def delete_service(service: str, request: Request, if_match: IfMatch = None) -> Response:
         """Delete a service with everything below it."""
-        await database.run(catalogue.delete_service, service, actor=ACTOR)
+        await database.run(
+            catalogue.delete_service, service, actor=actor_of(request, ACTOR), expected=expected_number(if_match)
+        )
         return Response(status_code=204)
 
     @router.get("/services/{service}/status-codes")
@@ -123,24 +133,29 @@ def _add_versions(router: APIRouter, catalogue: Catalogue, database: Database) -
         return {"items": [_shown(version) for version in await database.run(catalogue.versions, service)]}
 
     @router.post("/services/{service}/versions", status_code=201)
-    async def create_version(service: str, request: NewVersion) -> dict[str, Any]:
+    async def create_version(service: str, body: NewVersion) -> JSONResponse:
         """A new version."""
-        return _shown(await database.run(catalogue.create_version, service, request.name, request.group))
+        made = await database.run(catalogue.create_version, service, body.name, body.group)
+        return tagged(_shown(made), made.edition, 201)
 
     @router.get("/versions/{version}")
-    async def get_version(version: str) -> dict[str, Any]:
+    async def get_version(version: str) -> JSONResponse:
         """A version, by id."""
-        return _shown(await database.run(catalogue.version, version))
+        found = await database.run(catalogue.version, version)
+        return tagged(_shown(found), found.edition)
 
     @router.patch("/versions/{version}")
-    async def rename_version(version: str, request: VersionChange) -> dict[str, Any]:
+    async def rename_version(version: str, body: VersionChange, if_match: IfMatch = None) -> JSONResponse:
         """Rename a version; its group is fixed."""
-        return _shown(await database.run(catalogue.rename_version, version, request.name))
+        changed = await database.run(catalogue.rename_version, version, body.name, expected=expected_number(if_match))
+        return tagged(_shown(changed), changed.edition)
 
     @router.delete("/versions/{version}", status_code=204)
-    async def delete_version(version: str) -> Response:
+    async def delete_version(version: str, request: Request, if_match: IfMatch = None) -> Response:
         """Delete a version with its implementation."""
-        await database.run(catalogue.delete_version, version, actor=ACTOR)
+        await database.run(
+            catalogue.delete_version, version, actor=actor_of(request, ACTOR), expected=expected_number(if_match)
+        )
         return Response(status_code=204)
 
     @router.get("/versions/{version}/status-codes")
@@ -153,31 +168,42 @@ def _add_implementations(router: APIRouter, catalogue: Catalogue, database: Data
     path = "/versions/{version}/implementation"
 
     @router.get(path)
-    async def get_implementation(version: str) -> dict[str, Any]:
+    async def get_implementation(version: str) -> JSONResponse:
         """What a version runs on."""
         found = await database.run(catalogue.try_implementation, version)
         if found is None:
             raise ApiError(404, "the version has no implementation")
-        return asdict(found)
+        return tagged(asdict(found), found.edition)
 
     @router.post(path, status_code=201)
-    async def create_implementation(version: str, request: NewImplementation) -> dict[str, Any]:
+    async def create_implementation(version: str, body: NewImplementation, request: Request) -> JSONResponse:
         """Make a Gateway service and its first route, both or neither."""
-        return asdict(
-            await database.run(catalogue.create_implementation, version, request.service, request.route, actor=ACTOR)
+        made = await database.run(
+            catalogue.create_implementation, version, body.service, body.route, actor=actor_of(request, ACTOR)
         )
+        return tagged(asdict(made), made.edition, 201)
 
     @router.patch(path)
-    async def update_implementation(version: str, request: ImplementationChange) -> dict[str, Any]:
+    async def update_implementation(
+        version: str, body: ImplementationChange, request: Request, if_match: IfMatch = None
+    ) -> JSONResponse:
         """Change fields of the Gateway service, of a route, or both."""
-        return asdict(
-            await database.run(catalogue.update_implementation, version, request.service, request.route, actor=ACTOR)
+        changed = await database.run(
+            catalogue.update_implementation,
+            version,
+            body.service,
+            body.route,
+            actor=actor_of(request, ACTOR),
+            expected=expected_number(if_match),
         )
+        return tagged(asdict(changed), changed.edition)
 
     @router.delete(path, status_code=204)
-    async def delete_implementation(version: str) -> Response:
+    async def delete_implementation(version: str, request: Request, if_match: IfMatch = None) -> Response:
         """Remove the Gateway service with its routes; the version stays."""
-        await database.run(catalogue.delete_implementation, version, actor=ACTOR)
+        await database.run(
+            catalogue.delete_implementation, version, actor=actor_of(request, ACTOR), expected=expected_number(if_match)
+        )
         return Response(status_code=204)
 
 

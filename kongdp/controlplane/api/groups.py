@@ -4,20 +4,17 @@ expected hash.
 In: HTTP.  Out: JSON; decisions are made in `nodes`, `ledger`, `accounts`. Cold. Source: protocol notes 7.5, 7.6.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from kongdp.controlplane import accounts, groups, ledger, nodes
+from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page_of
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.groups import Group
 from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.plane import Plane
-
-GroupName = Annotated[str, Path(description="id or name of a runtime group; `default` always exists")]
-PageSize = Annotated[int, Query(alias="page.size", ge=1, le=1000)]
-PageNumber = Annotated[int, Query(alias="page.number", ge=1, le=1_000_000)]
 
 COMPATIBILITY = {
     nodes.NORMAL: "COMPATIBILITY_STATE_FULLY_COMPATIBLE",
@@ -53,7 +50,7 @@ def make_router(plane: Plane) -> APIRouter:
     @router.post("/{group}/enrolment-tokens", status_code=201)
     async def create_token(group: GroupName, request: TokenRequest | None = None) -> dict[str, Any]:
         """Make a token with which one data plane may enrol, once. It is shown only here."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
         lifetime_s = (request or TokenRequest()).lifetime_s
 
         def make() -> dict[str, Any]:
@@ -78,17 +75,17 @@ def _add_groups(router: APIRouter, plane: Plane) -> None:
             with plane.database.read() as connection:
                 return groups.all_groups(connection)
 
-        return _page([_shown_group(group, plane) for group in await plane.database.run(read)], size, number)
+        return page_of([_shown_group(group, plane) for group in await plane.database.run(read)], size, number)
 
     @router.get("/{group}")
     async def get_group(group: GroupName) -> dict[str, Any]:
         """One runtime group."""
-        return _shown_group(await _group(plane, group), plane)
+        return _shown_group(await find_group(plane, group), plane)
 
     @router.get("/{group}/expected-config-hash")
     async def expected_hash(group: GroupName) -> dict[str, Any]:
         """The hash that every data plane of the group should report."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
         payload = await plane.hub.current(found.id)
         return {
             "expected_hash": payload.config_hash,
@@ -102,7 +99,7 @@ def _add_nodes(router: APIRouter, plane: Plane) -> None:
     @router.get("/{group}/nodes")
     async def list_nodes(group: GroupName, size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
         """The data planes of a group, the one seen last first."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
         expected = (await plane.hub.current(found.id)).config_hash
         await plane.hub.flush()
 
@@ -111,12 +108,12 @@ def _add_nodes(router: APIRouter, plane: Plane) -> None:
                 return nodes.in_group(connection, found.id)
 
         now = plane.clock()
-        return _page([shown_node(node, expected, now) for node in await plane.database.run(read)], size, number)
+        return page_of([shown_node(node, expected, now) for node in await plane.database.run(read)], size, number)
 
     @router.get("/{group}/nodes/{node_id}")
     async def get_node(group: GroupName, node_id: str) -> dict[str, Any]:
         """One data plane."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
         expected = (await plane.hub.current(found.id)).config_hash
         await plane.hub.flush()
 
@@ -132,7 +129,7 @@ def _add_nodes(router: APIRouter, plane: Plane) -> None:
     @router.delete("/{group}/nodes/{node_id}", status_code=204)
     async def delete_node(group: GroupName, node_id: str, revoke: bool = False) -> Response:
         """Forget a node's row; a live one simply reappears, unless `revoke` takes its certificates away."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
 
         def delete() -> bool:
             with plane.database.write() as connection:
@@ -152,7 +149,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
     @router.get("/{group}/dp-client-certificates")
     async def list_certificates(group: GroupName) -> dict[str, Any]:
         """The certificates pinned for nodes of a group."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
 
         def read() -> list[ledger.PinnedCertificate]:
             with plane.database.read() as connection:
@@ -164,7 +161,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
     @router.post("/{group}/dp-client-certificates", status_code=201)
     async def pin_certificate(group: GroupName, request: CertificateRequest) -> dict[str, Any]:
         """Let nodes in that show this certificate."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
 
         def pin() -> ledger.PinnedCertificate:
             with plane.database.write() as connection:
@@ -185,7 +182,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
     @router.delete("/{group}/dp-client-certificates/{certificate_id}", status_code=204)
     async def unpin_certificate(group: GroupName, certificate_id: str) -> Response:
         """Let no node in with it any more; those connected with it are disconnected."""
-        found = await _group(plane, group)
+        found = await find_group(plane, group)
 
         def unpin() -> bool:
             with plane.database.write() as connection:
@@ -223,17 +220,6 @@ def shown_node(node: Node, expected_hash: str, now: float) -> dict[str, Any]:
     }
 
 
-async def _group(plane: Plane, id_or_name: str) -> Group:
-    def read() -> Group | None:
-        with plane.database.read() as connection:
-            return groups.find(connection, id_or_name)
-
-    found = await plane.database.run(read)
-    if found is None:
-        raise ApiError(404, f"there is no runtime group {id_or_name!r}")
-    return found
-
-
 def _shown_group(group: Group, plane: Plane) -> dict[str, Any]:
     return {
         "id": group.id,
@@ -258,11 +244,3 @@ def _shown_pin(pin: ledger.PinnedCertificate) -> dict[str, Any]:
         "created_at": int(pin.created_at),
         "updated_at": int(pin.updated_at),
     }
-
-
-def _page(items: list[dict[str, Any]], size: int, number: int) -> dict[str, Any]:
-    start = (number - 1) * size
-    page: dict[str, Any] = {"total_count": len(items)}
-    if start + size < len(items):
-        page["next_page_num"] = number + 1
-    return {"items": items[start : start + size], "page": page}

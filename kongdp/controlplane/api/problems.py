@@ -16,10 +16,11 @@ from kongdp.controlplane.accounts import SignInError
 from kongdp.controlplane.catalogue import CatalogueError
 from kongdp.controlplane.changes import UnknownGroupError
 from kongdp.controlplane.ledger import PinError
+from kongdp.controlplane.revisions import StaleError, UnknownRevisionError
 
 LOG = logging.getLogger("kongdp.controlplane.api")
 # gRPC's codes, which koko and so Konnect use in errors.
-CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 413: 11, 429: 8, 500: 13, 503: 14}
+CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 412: 9, 413: 11, 429: 8, 500: 13, 503: 14}
 
 
 class ApiError(Exception):
@@ -54,6 +55,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(UnknownGroupError)
     async def on_unknown_group(_request: Request, error: UnknownGroupError) -> JSONResponse:
         return problem(404, str(error))
+
+    @app.exception_handler(UnknownRevisionError)
+    async def on_unknown_revision(_request: Request, error: UnknownRevisionError) -> JSONResponse:
+        return problem(404, str(error))
+
+    @app.exception_handler(StaleError)
+    async def on_stale(_request: Request, error: StaleError) -> JSONResponse:
+        return problem(412, str(error))
 
     @app.exception_handler(PinError)
     async def on_pin_error(_request: Request, error: PinError) -> JSONResponse:
