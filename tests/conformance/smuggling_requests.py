@@ -185,10 +185,34 @@ FRAMING = (
 
 CHUNKING = (
     served("plain", chunks(b"5\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1", (b"POST", b"hello"), (b"GET", b"")),
-    served("extension", chunks(b"5;a=b\r\nhello\r\n0;c\r\n\r\n"), "RFC 9112 section 7.1.1", (b"POST", b"hello"), (b"GET", b"")),
-    served("quoted extension", chunks(b'5;a="\\";b"\r\nhello\r\n0\r\n\r\n'), "RFC 9112 section 7.1.1", (b"POST", b"hello"), (b"GET", b"")),
-    served("leading zeros", chunks(b"0005\r\nhello\r\n000\r\n\r\n"), "RFC 9112 section 7.1", (b"POST", b"hello"), (b"GET", b"")),
-    served("trailers", chunks(b"5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"), "RFC 9112 section 7.1.2", (b"POST", b"hello"), (b"GET", b"")),
+    served(
+        "extension",
+        chunks(b"5;a=b\r\nhello\r\n0;c\r\n\r\n"),
+        "RFC 9112 section 7.1.1",
+        (b"POST", b"hello"),
+        (b"GET", b""),
+    ),
+    served(
+        "quoted extension",
+        chunks(b'5;a="\\";b"\r\nhello\r\n0\r\n\r\n'),
+        "RFC 9112 section 7.1.1",
+        (b"POST", b"hello"),
+        (b"GET", b""),
+    ),
+    served(
+        "leading zeros",
+        chunks(b"0005\r\nhello\r\n000\r\n\r\n"),
+        "RFC 9112 section 7.1",
+        (b"POST", b"hello"),
+        (b"GET", b""),
+    ),
+    served(
+        "trailers",
+        chunks(b"5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"),
+        "RFC 9112 section 7.1.2",
+        (b"POST", b"hello"),
+        (b"GET", b""),
+    ),
     served(
         "trailer merge",
         chunks(b"5\r\nhello\r\n0\r\nContent-Length: 44\r\nHost: evil\r\nTransfer-Encoding: x\r\n\r\n"),
@@ -201,7 +225,9 @@ CHUNKING = (
     refused("LF in an extension", chunks(b"5;a\nb\r\nhello\r\n0\r\n\r\n"), FUNKY + ": EXT.TERM"),
     refused("size ended by LF", chunks(b"5\nhello\r\n0\r\n\r\n"), FUNKY + ": TERM"),
     refused("data ended by LF", chunks(b"5\r\nhello\n0\r\n\r\n"), FUNKY + ": SPILL.TERM"),
-    refused("data ended by other bytes", chunks(b"5\r\nhelloXX0\r\n\r\n"), "CVE-2025-43859 (h11): two bytes skipped unseen"),
+    refused(
+        "data ended by other bytes", chunks(b"5\r\nhelloXX0\r\n\r\n"), "CVE-2025-43859 (h11): two bytes skipped unseen"
+    ),
     refused("data ended by nothing", chunks(b"5\r\nhello0\r\n\r\n"), FUNKY + ": ONE.TWO"),
     refused("data ended by CR CR", chunks(b"5\r\nhello\r\r0\r\n\r\n"), FUNKY + ": TWO.ONE"),
     refused("data too long", chunks(b"5\r\nhelloworld\r\n0\r\n\r\n"), "RFC 9112 section 7.1"),
@@ -215,24 +241,48 @@ CHUNKING = (
     refused("size with underscore", chunks(b"0_5\r\nhello\r\n0\r\n\r\n"), "Python's int() reads it"),
     refused("size with space", chunks(b"5 \r\nhello\r\n0\r\n\r\n"), "CVE-2021-22960 (Node.js): space behind the size"),
     refused("size after space", chunks(b" 5\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1"),
-    refused("size with tab", chunks(b"5\t;a\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1.1: bad white space, refused"),
+    refused(
+        "size with tab", chunks(b"5\t;a\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1.1: bad white space, refused"
+    ),
     refused("size in decimal letters", chunks(b"g\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1"),
     refused("size empty", chunks(b"\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1"),
     refused("size empty with extension", chunks(b";a\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1"),
-    refused("size overflow", chunks(b"10000000000000005\r\nhello\r\n0\r\n\r\n"), "CVE-2013-2028 (nginx); 17 digits do not fit"),
-    refused("size at the edge", chunks(b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n"), "CVE-2013-2028 (nginx): negative when signed"),
-    refused("extension line too long", chunks(b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n"), "CVE-2024-22019 (Node.js)"),
-    refused("extensions too long together", chunks(b"".join(b"1;" + b"a" * 4000 + b"\r\nx\r\n" for _ in range(5)) + b"0\r\n\r\n"), "CVE-2023-39326 (Go), CVE-2024-22019 (Node.js)"),
-    refused("trailers too long", chunks(b"0\r\n" + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 4000) for n in range(9)) + b"\r\n"), "ours: bounded like a head"),
+    refused(
+        "size overflow",
+        chunks(b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
+        "CVE-2013-2028 (nginx); 17 digits do not fit",
+    ),
+    refused(
+        "size at the edge",
+        chunks(b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
+        "CVE-2013-2028 (nginx): negative when signed",
+    ),
+    refused(
+        "extension line too long", chunks(b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n"), "CVE-2024-22019 (Node.js)"
+    ),
+    refused(
+        "extensions too long together",
+        chunks(b"".join(b"1;" + b"a" * 4000 + b"\r\nx\r\n" for _ in range(5)) + b"0\r\n\r\n"),
+        "CVE-2023-39326 (Go), CVE-2024-22019 (Node.js)",
+    ),
+    refused(
+        "trailers too long",
+        chunks(b"0\r\n" + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 4000) for n in range(9)) + b"\r\n"),
+        "ours: bounded like a head",
+    ),
     refused("NUL in an extension", chunks(b"5;a\x00b\r\nhello\r\n0\r\n\r\n"), "RFC 9112 section 7.1.1"),
-)  # fmt: skip
+)
 
 LINES = (
     refused("two spaces", b"GET  /a HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9112 section 3"),
     refused("tab as space", b"GET\t/a HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9112 section 3: lenient parsing is refused"),
-    refused("space in the target", b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9112 section 3.2: reject white space"),
+    refused(
+        "space in the target", b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9112 section 3.2: reject white space"
+    ),
     refused("space behind the version", b"GET /a HTTP/1.1 \r\n" + HOST + b"\r\n", "RFC 9112 section 3"),
-    refused("two versions", b"GET /a HTTP/1.1 HTTP/1.0\r\n" + HOST + b"\r\n", "CVE-2023-25690 (Apache): split request line"),
+    refused(
+        "two versions", b"GET /a HTTP/1.1 HTTP/1.0\r\n" + HOST + b"\r\n", "CVE-2023-25690 (Apache): split request line"
+    ),
     refused("CR in the line", b"GET /a\rX HTTP/1.1\r\n" + HOST + b"\r\n", "CVE-2023-25690 (Apache)"),
     refused("LF in the line", b"GET /a\nX: HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9112 section 2.2"),
     refused("NUL in the target", b"GET /a\x00 HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9112 section 3.2"),
@@ -245,30 +295,59 @@ LINES = (
     refused("h2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "RFC 9113 section 3.4", 505),
     refused("method with colon", b"GET: /a HTTP/1.1\r\n" + HOST + b"\r\n", KETTLE_2022 + ": request line as field"),
     refused("lower-case method", b"get /a HTTP/1.1\r\n" + HOST + b"\r\n", "nginx"),
-    refused("CONNECT", b"CONNECT gw.test:80 HTTP/1.1\r\n" + HOST + b"\r\n" + SMUGGLED, "RFC 9110 section 9.3.6: a tunnel for nobody; 400 as recorded"),
+    refused(
+        "CONNECT",
+        b"CONNECT gw.test:80 HTTP/1.1\r\n" + HOST + b"\r\n" + SMUGGLED,
+        "RFC 9110 section 9.3.6: a tunnel for nobody; 400 as recorded",
+    ),
     refused("TRACE", b"TRACE /a HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9110 section 9.3.8", 405),
-    served("fragment", b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n", "CVE-2023-45539 (HAProxy); forwarded, as recorded; routed without it", (b"GET", b"")),
+    served(
+        "fragment",
+        b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n",
+        "CVE-2023-45539 (HAProxy); forwarded, as recorded; routed without it",
+        (b"GET", b""),
+    ),
     refused("empty name", GET + b": x\r\n\r\n", "CVE-2023-25725 (HAProxy)"),
     refused("no colon", GET + b"X\r\n\r\n", "RFC 9112 section 5"),
     refused("space in a name", GET + b"X Y: z\r\n\r\n", "RFC 9110 section 5.1"),
     refused("bracket in a name", GET + b"X[]: z\r\n\r\n", "RFC 9110 section 5.6.2"),
     refused("byte beyond ASCII in a name", GET + b"X\xe9: z\r\n\r\n", "RFC 9110 section 5.6.2"),
-    refused("fold first", b"GET /a HTTP/1.1\r\n Host: gw.test\r\n\r\n", "RFC 9112 section 2.2: white space before the first field"),
+    refused(
+        "fold first",
+        b"GET /a HTTP/1.1\r\n Host: gw.test\r\n\r\n",
+        "RFC 9112 section 2.2: white space before the first field",
+    ),
     refused("fold in Host", b"GET /a HTTP/1.1\r\nHost: gw\r\n .test\r\n\r\n", "RFC 9112 section 5.2"),
     refused("two Hosts", GET + b"Host: evil.test\r\n\r\n", "RFC 9112 section 3.2"),
     refused("no Host", b"GET /a HTTP/1.1\r\n\r\n", "RFC 9112 section 3.2"),
     refused("Host list", b"GET /a HTTP/1.1\r\nHost: a, b\r\n\r\n", "RFC 9110 section 7.2"),
     refused("Host with a path", b"GET /a HTTP/1.1\r\nHost: gw.test/x\r\n\r\n", "host header attacks (Kettle 2013)"),
-    refused("Host with userinfo", b"GET /a HTTP/1.1\r\nHost: evil@gw.test\r\n\r\n", "host header attacks (Kettle 2013)"),
-    refused("Host with a bad port", b"GET /a HTTP/1.1\r\nHost: gw.test:80x\r\n\r\n", "host header attacks (Kettle 2013)"),
+    refused(
+        "Host with userinfo", b"GET /a HTTP/1.1\r\nHost: evil@gw.test\r\n\r\n", "host header attacks (Kettle 2013)"
+    ),
+    refused(
+        "Host with a bad port", b"GET /a HTTP/1.1\r\nHost: gw.test:80x\r\n\r\n", "host header attacks (Kettle 2013)"
+    ),
     refused("Host hidden by a space", b"GET /a HTTP/1.1\r\nHost : gw.test\r\n\r\n", "RFC 9112 section 5.1"),
     refused("Connection names Host", GET + b"Connection: Host\r\n\r\n", "hop-by-hop abuse (Davison 2019)"),
-    refused("Connection names Authorization", GET + b"Connection: close, authorization\r\n\r\n", "hop-by-hop abuse (Davison 2019)"),
-    refused("Connection names X-Forwarded-For", GET + b"Connection: X-Forwarded-For\r\n\r\n", "CVE-2022-31813 (Apache)"),
+    refused(
+        "Connection names Authorization",
+        GET + b"Connection: close, authorization\r\n\r\n",
+        "hop-by-hop abuse (Davison 2019)",
+    ),
+    refused(
+        "Connection names X-Forwarded-For", GET + b"Connection: X-Forwarded-For\r\n\r\n", "CVE-2022-31813 (Apache)"
+    ),
     served("CRLF before a request", b"\r\n" + GET + b"\r\n", "RFC 9112 section 2.2", (b"GET", b"")),
     refused("LF before a request", b"\n" + GET + b"\r\n", "ours: bare LF"),
-    Row("garbage between requests", GET + b"\r\nX" + SMUGGLED[1:].lower(), (200, 400), ((b"GET", b""),), "RFC 9112 section 9.2"),
+    Row(
+        "garbage between requests",
+        GET + b"\r\nX" + SMUGGLED[1:].lower(),
+        (200, 400),
+        ((b"GET", b""),),
+        "RFC 9112 section 9.2",
+    ),
     served("two pipelined", GET + b"\r\n" + SMUGGLED, "RFC 9112 section 9.3.2", (b"GET", b""), (b"GET", b"")),
-)  # fmt: skip
+)
 
 ROWS = FRAMING + CHUNKING + LINES

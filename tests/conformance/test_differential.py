@@ -155,7 +155,8 @@ class Read:
 def read_request(raw: bytes) -> Read:
     """The first request of a client that sends `raw` and waits."""
     connection = h11.Connection(h11.SERVER)
-    return _read(connection, raw, ended=False)
+    # RFC 9112 section 2.2: empty lines before a request line are ignored; h11 does not, we ignore two
+    return _read(connection, raw.removeprefix(b"\r\n").removeprefix(b"\r\n"), ended=False)
 
 
 def read_response(raw: bytes) -> Read:
