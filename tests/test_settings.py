@@ -538,3 +538,14 @@ def test_the_commented_file_is_valid_and_holds_the_defaults(tmp_path: Path) -> N
     prefix = load().prefix
     uncommented = load_settings(str(path), {"KONG_DATABASE": "off", "KONG_PREFIX": prefix})
     assert uncommented.masked() == load().masked()
+
+
+def test_activity_is_kept_longer_the_wider_its_steps() -> None:
+    """What became wider cannot become finer again; equal is possible."""
+    load(KONGDP_ACTIVITY_10S_KEPT_S="90000", KONGDP_ACTIVITY_1M_KEPT_S="90000")
+    assert problems(KONGDP_ACTIVITY_1M_KEPT_S="1000", KONGDP_ACTIVITY_1H_KEPT_S="86400") == [
+        "kongdp_activity_1m_kept_s must not be less than kongdp_activity_10s_kept_s"
+    ]
+    assert problems(KONGDP_ACTIVITY_1M_KEPT_S="90001", KONGDP_ACTIVITY_1H_KEPT_S="90000") == [
+        "kongdp_activity_1h_kept_s must not be less than kongdp_activity_1m_kept_s"
+    ]

@@ -1,14 +1,14 @@
-"""Status-code activity: differences of data planes' totals, added to 10-second buckets, and the questions people ask
-of them.
+"""Status-code activity on its way in: differences of data planes' totals, added to 10-second buckets.
 
-In: counter frames, each with totals since a node's boot.  Out: counts by code over time for a version, a service, a
-route.
+In: counter frames, each with totals since a node's boot.  Out: rows; `activity_record` answers questions about them,
+`activity_rollup` makes them fewer as they grow old.
 House rule: per (node, boot, route, code, source) only what exceeds the highest total seen is counted, and total and
 bucket change in one transaction. So a frame that is repeated, lost or late changes nothing, and a restart is a new
 boot. Counts stay when their route goes; `activity_routes` remembers whose they were. Cold; called off the event loop.
-Source: ours (protocol notes 8.3); frames and steps of Konnect's graphs (8.1).
+Source: ours (protocol notes 8.3).
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,41 +22,28 @@ from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.repository import EntityChange
 from kongdp.sync.messages import CounterFrame
 
-BUCKET_S = 10
+LOG = logging.getLogger("kongdp.controlplane.activity")
+
+# Widths of buckets. Counts arrive in the finest; `activity_rollup` moves them.
+FINE_S, MINUTE_S, HOUR_S = WIDTHS = (10, 60, 3_600)
 # A node whose clock is ahead must not write into the future, one that was away for ages not into what is swept soon.
 PAST_S_MAX = 366 * 86_400
 SOURCES = {"kong": 0, "service": 1}
 SOURCE_NAMES = {number: name for name, number in SOURCES.items()}
 IDS_PER_QUERY = 500
 
-# What a graph may show: seconds back from now, and the width of a point.
-FRAMES: dict[str, tuple[int, int]] = {
-    "5m": (300, 10),
-    "15m": (900, 10),
-    "30m": (1_800, 60),
-    "1h": (3_600, 60),
-    "3h": (10_800, 60),
-    "6h": (21_600, 600),
-    "12h": (43_200, 600),
-    "24h": (86_400, 600),
-    "7d": (604_800, 3_600),
-    "30d": (2_592_000, 3_600),
-}
-FRAME_DEFAULT = "6h"
+# The route under which data planes count what their memory had no room for (as telemetry.counters has it).
+OVERFLOW_ROUTE = "00000000-0000-0000-0000-000000000000"
 
 _Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Counts of a time frame: `codes` in all, `routes` by route, `points` as (start of the step, code, count)."""
+class Boot:
+    """A boot's number in the store. What a folded one sends is not counted any more."""
 
-    start: int
-    end: int
-    step: int
-    codes: dict[int, int]
-    routes: dict[str, dict[int, int]]
-    points: list[tuple[int, int, int]]
+    number: int
+    is_folded: bool
 
 
 def add(database: Database, frames: Sequence[CounterFrame], now: float) -> None:
@@ -67,20 +54,23 @@ def add(database: Database, frames: Sequence[CounterFrame], now: float) -> None:
     with database.write() as connection:
         # In one order everywhere, so that two replicas that lock several boots do not wait for each other in a circle.
         for (node_id, boot_id), of_boot in sorted(by_boot.items()):
-            boot = _lock_boot(database, connection, node_id, boot_id, now)
-            _add_boot(database, connection, node_id, boot, of_boot, now)
+            boot = lock_boot(database, connection, node_id, boot_id, now)
+            if boot.is_folded:
+                LOG.error("node %s sends counters of boot %s, which ended too long ago to be counted", node_id, boot_id)
+                continue
+            _add_boot(database, connection, node_id, boot.number, of_boot, now)
 
 
-def _lock_boot(database: Database, connection: sa.Connection, node_id: str, boot_id: str, now: float) -> int:
-    """The number of a boot, made on first use; writers of one boot wait for each other from here on."""
+def lock_boot(database: Database, connection: sa.Connection, node_id: str, boot_id: str, now: float) -> Boot:
+    """A boot, made on first use; writers of one boot wait for each other from here on."""
     table = tables.activity_boots
     insert: Any = (sqlite if database.is_sqlite else postgresql).insert(table)
     row = {"node_id": node_id, "boot_id": boot_id, "last_at": now}
     statement = insert.values(row).on_conflict_do_update(
         index_elements=["node_id", "boot_id"], set_={"last_at": insert.excluded.last_at}
     )
-    number: int = connection.execute(statement.returning(table.c.number)).scalar_one()
-    return number
+    number, folded_at = connection.execute(statement.returning(table.c.number, table.c.folded_at)).one()
+    return Boot(number, folded_at is not None)
 
 
 def _add_boot(
@@ -90,7 +80,7 @@ def _add_boot(
     raised: dict[_Key, int] = {}
     buckets: defaultdict[tuple[int, _Key], int] = defaultdict(int)
     for frame in frames:
-        at = int(min(max(frame.at, now - PAST_S_MAX), now)) // BUCKET_S * BUCKET_S
+        at = int(min(max(frame.at, now - PAST_S_MAX), now)) // FINE_S * FINE_S
         for key, total in _readable(frame):
             before = known.get(key, 0)
             if total > before:
@@ -106,13 +96,14 @@ def _add_boot(
             for (route, code, source), total in raised.items()
         ],
     )
-    common = {"node_id": node_id, "width": BUCKET_S}
+    common = {"node_id": node_id, "width": FINE_S}
     database.upsert(
         connection,
         tables.activity_buckets,
         [
             {**common, "route_id": route, "at": at, "code": code, "source": source, "count": count}
-            for (at, (route, code, source)), count in buckets.items()
+            # In one order everywhere, like the boots: two boots of a node share buckets.
+            for (at, (route, code, source)), count in sorted(buckets.items())
         ],
         add=("count",),
     )
@@ -161,45 +152,3 @@ def _remember(
     updated = connection.execute(sa.update(table).where(table.c.route_id == route_id).values(values))
     if updated.rowcount == 0:
         connection.execute(sa.insert(table), {"route_id": route_id, **values})
-
-
-def claim_service(connection: sa.Connection, service_id: str, version_id: str) -> None:
-    """A version's implementation is this Gateway service: the counts of its routes are the version's."""
-    table = tables.activity_routes
-    connection.execute(sa.update(table).where(table.c.service_id == service_id).values(version_id=version_id))
-
-
-def routes_of_version(connection: sa.Connection, version_id: str) -> list[str]:
-    """The routes whose counts belong to a version, also those that have gone."""
-    table = tables.activity_routes
-    return list(connection.scalars(sa.select(table.c.route_id).where(table.c.version_id == version_id)))
-
-
-def record(connection: sa.Connection, route_ids: Sequence[str], frame: str, now: float) -> Record:
-    """Counts of these routes within a frame (a key of FRAMES) that ends now."""
-    seconds, step = FRAMES[frame]
-    end = int(now)
-    start = (end - seconds) // step * step
-    table = tables.activity_buckets
-    at = (table.c.at - table.c.at % step).label("step")
-    codes: defaultdict[int, int] = defaultdict(int)
-    routes: defaultdict[str, dict[int, int]] = defaultdict(dict)
-    points: defaultdict[tuple[int, int], int] = defaultdict(int)
-    for ids in _chunks(sorted(route_ids)):
-        query = (
-            sa.select(table.c.route_id, at, table.c.code, sa.func.sum(table.c.count))
-            .where(table.c.route_id.in_(ids), table.c.at >= start)
-            .group_by(table.c.route_id, at, table.c.code)
-        )
-        for route_id, moment, code, count in connection.execute(query):
-            codes[code] += int(count)
-            routes[route_id][code] = routes[route_id].get(code, 0) + int(count)
-            points[moment, code] += int(count)
-    return Record(
-        start=start,
-        end=end,
-        step=step,
-        codes=dict(sorted(codes.items())),
-        routes={route: dict(sorted(of_route.items())) for route, of_route in routes.items()},
-        points=[(moment, code, count) for (moment, code), count in sorted(points.items())],
-    )

@@ -20,7 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from kongdp.adminapi.store import Store
-from kongdp.controlplane import activity, groups
+from kongdp.controlplane import groups
+from kongdp.controlplane.activity_record import Record, Scope, Span, record
 from kongdp.controlplane.changes import Changes, JoinedStore, Transaction
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.repository import EntityChange, GroupReader, GroupWriter
@@ -293,21 +294,17 @@ class Catalogue:
 
     # the record
 
-    def status_codes(self, version_id: str, frame: str) -> activity.Record:
+    def version_record(self, version_id: str, span: Span) -> Record:
         """Counts by status code of everything that was sent through the version's routes. Raises CatalogueError."""
-        _check_frame(frame)
         with self._database.read() as connection:
             version = _version(connection, version_id)
-            routes = activity.routes_of_version(connection, version.id)
-            return activity.record(connection, routes, frame, self._clock())
+            return record(connection, Scope(version_ids=(version.id,)), span)
 
-    def service_status_codes(self, service: str, frame: str) -> activity.Record:
+    def service_record(self, service: str, span: Span) -> Record:
         """The same over all versions of a service."""
-        _check_frame(frame)
         with self._database.read() as connection:
             versions = _versions(connection, _service(connection, service).id)
-            routes = [route for each in versions for route in activity.routes_of_version(connection, each.id)]
-            return activity.record(connection, routes, frame, self._clock())
+            return record(connection, Scope(version_ids=tuple(version.id for version in versions)), span)
 
     # inner parts
 
@@ -466,12 +463,6 @@ def _check_text(field: str, text: str) -> None:
     if len(text) > TEXT_LENGTH_MAX:
         said = f"must have at most {TEXT_LENGTH_MAX} characters"
         raise CatalogueError(400, f"{field}: {said}", {field: said})
-
-
-def _check_frame(frame: str) -> None:
-    if frame not in activity.FRAMES:
-        said = f"must be one of {', '.join(activity.FRAMES)}"
-        raise CatalogueError(400, f"frame: {said}", {"frame": said})
 
 
 def _check_unique_slug(connection: sa.Connection, service: Service) -> None:

@@ -9,14 +9,15 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from kongdp.controlplane import activity, catalogue, groups, ledger, nodes
+from kongdp.controlplane import activity, activity_rollup, catalogue, groups, ledger, nodes
 from kongdp.controlplane.accounts import Accounts
+from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.authority import Authority
 from kongdp.controlplane.changes import Changes
 from kongdp.controlplane.cluster.est import Enrolment
@@ -36,6 +37,8 @@ LOG = logging.getLogger("kongdp.controlplane")
 SETUP_SCRIPT = Path(__file__).parent / "cluster" / "runtime-setup.sh"
 # How often what expires is looked at: the server's certificate, rows of nodes that never came back.
 HOUSEKEEPING_S = 3600.0
+# How often activity that has grown old is rolled up.
+ROLLUP_S = 60.0
 FAREWELL = "the control plane is stopping"
 
 
@@ -52,6 +55,7 @@ class Options:
     certificate_lifetime_s: int = 183 * 86_400
     payload_bytes_max: int = 16 * 1024 * 1024
     purge_delay_s: float = 14 * 86_400.0
+    retention: Retention = field(default_factory=Retention)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -74,7 +78,7 @@ class Plane:
         self._ingest: CounterIngest | None = None
         self._gate: Gate | None = None
         self._listeners: list[ClusterListener] = []
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._housekeepers: list[asyncio.Task[None]] = []
 
     @property
     def hub(self) -> Hub:
@@ -124,12 +128,15 @@ class Plane:
         ]
         for listener in self._listeners:
             await listener.start()
-        self._housekeeper = asyncio.create_task(self._keep_house())
+        self._housekeepers = [
+            asyncio.create_task(self._repeat(HOUSEKEEPING_S, self._keep_house)),
+            asyncio.create_task(self._repeat(ROLLUP_S, self.tidy_activity)),
+        ]
 
     async def stop(self) -> None:
         """Close every connection, write what is known, close the database."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
+        for housekeeper in self._housekeepers:
+            housekeeper.cancel()
         await asyncio.gather(*(listener.stop(FAREWELL) for listener in self._listeners))
         if self._ingest is not None:
             await self._ingest.close()
@@ -167,12 +174,20 @@ class Plane:
     async def _store_counters(self, frames: Sequence[CounterFrame]) -> None:
         await self.database.run(activity.add, self.database, frames, self.clock())
 
+    async def tidy_activity(self) -> None:
+        """Roll up what has grown old, piece by piece: counters that arrive meanwhile get their turn in between."""
+        while await self.database.run(activity_rollup.tidy, self.database, self.options.retention, self.clock()):
+            pass
+
     async def _keep_house(self) -> None:
+        await self.refresh_trust()
+        await self.database.run(self._purge)
+
+    async def _repeat(self, period_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
+            await asyncio.sleep(period_s)
             try:
-                await self.refresh_trust()
-                await self.database.run(self._purge)
+                await work()
             except Exception:
                 # A boundary: the next round may find the database or the disk well again.
                 LOG.exception("housekeeping failed")

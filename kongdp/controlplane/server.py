@@ -29,6 +29,7 @@ from kongdp import KONG_VERSION, __version__
 from kongdp.adminapi.api import AdminApi
 from kongdp.adminapi.context import NodeInfo
 from kongdp.adminapi.store import Store
+from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.api import admin, status
 from kongdp.controlplane.api.app import build_app
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
@@ -257,6 +258,11 @@ def _options(settings: Settings, opened: Opened) -> Options:
         certificate_lifetime_s=int(settings.kongdp_cert_lifetime_s),
         payload_bytes_max=settings.cluster_max_payload,
         purge_delay_s=settings.cluster_data_plane_purge_delay,
+        retention=Retention(
+            fine_s=settings.kongdp_activity_10s_kept_s,
+            minutes_s=settings.kongdp_activity_1m_kept_s,
+            hours_s=settings.kongdp_activity_1h_kept_s,
+        ),
     )
 
 

@@ -46,7 +46,7 @@ class Apis:
         self._is_draining = False
         self._labels = LabelSets()
         self._labelled_table: object = None
-        self._exposition = Exposition()
+        self._exposition = Exposition(series_max=agent.settings.kongdp_metrics_series_max)
         counters = agent.counters
         self._registry = node_registry(counters.reader.totals, counters.samples, self._exposition)
         self._servers: list[ApiServer] = []
@@ -78,7 +78,8 @@ class Apis:
         table = self._agent.pipeline.table
         if table is not self._labelled_table:
             self._labelled_table = table
-            self._labels = await asyncio.to_thread(label_sets, table, self._labels)
+            shows_codes = self._agent.settings.kongdp_metrics_status_codes
+            self._labels = await asyncio.to_thread(label_sets, table, self._labels, status_codes=shows_codes)
 
     def _admin(self, status: "ASGIApp") -> "ASGIApp":
         from kongdp.process.admin_app import AdminApp, AdminNode  # only here: a data plane never loads it

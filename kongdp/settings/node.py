@@ -104,6 +104,17 @@ class NodeSettings:
         "traffic; what does not fit is counted in one common row.",
         unit="bytes",
     )
+    kongdp_metrics_status_codes: bool = setting(
+        BOOLEAN,
+        "on",
+        "Show each route's status codes on /metrics also where no prometheus plugin asks for them. off: as in Kong.",
+    )
+    kongdp_metrics_series_max: int = setting(
+        whole(1),
+        "100000",
+        "Most routes, and as many consumers on routes, with series of their own on /metrics; further ones are added up "
+        "in series whose service and route, or consumer, is kongdp_overflow.",
+    )
     plugins: tuple[str, ...] = setting(
         TEXTS,
         "bundled",

@@ -6,6 +6,7 @@ Cold. Source: Kong 3.9 conf_loader/parse.lua for what hybrid mode and certificat
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 from kongdp.settings.listening import Listener
@@ -188,4 +189,12 @@ def _declarative(settings: Settings) -> Iterator[str]:
         yield "declarative_config and declarative_config_string cannot both be given"
 
 
-RULES: tuple[Rule, ...] = (_role, _listening, _certificates, _hybrid, _enrolment, _declarative)
+def _activity(settings: Settings) -> Iterator[str]:
+    """Ours: what became wider cannot become finer again."""
+    names = ("kongdp_activity_10s_kept_s", "kongdp_activity_1m_kept_s", "kongdp_activity_1h_kept_s")
+    for finer, wider in pairwise(names):
+        if getattr(settings, wider) < getattr(settings, finer):
+            yield f"{wider} must not be less than {finer}"
+
+
+RULES: tuple[Rule, ...] = (_role, _listening, _certificates, _hybrid, _enrolment, _declarative, _activity)

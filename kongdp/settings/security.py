@@ -263,3 +263,22 @@ class ControlPlaneSettings:
     kongdp_cluster_names: tuple[str, ...] = setting(
         TEXTS, "", "Further names and addresses for the control plane's own certificate."
     )
+    kongdp_activity_10s_kept_s: float = setting(
+        number(900),
+        "3600",
+        "How long the record of status codes keeps steps of 10 seconds; then they become minutes.",
+        unit="seconds",
+    )
+    kongdp_activity_1m_kept_s: float = setting(
+        number(900),
+        "90000",
+        "How long it keeps minutes (25 hours); then they become hours. At least kongdp_activity_10s_kept_s.",
+        unit="seconds",
+    )
+    kongdp_activity_1h_kept_s: float = setting(
+        number(86400),
+        "31622400",
+        "How long it keeps hours (366 days); then they go. The number of requests ever counted stays. At least "
+        "kongdp_activity_1m_kept_s.",
+        unit="seconds",
+    )

@@ -59,7 +59,8 @@ def label_sets(table: Table, previous: LabelSets | None = None, *, status_codes:
 
     Routes and consumers that `previous` knew and the table no longer holds keep their labels: a counter that vanishes
     would look like a restart, and Kong shows deleted routes until it restarts, too. `status_codes` is the node's
-    setting. Raises nothing for rows that passed validation. Time: O(routes + plugins).
+    setting: whether they are shown where no plugin asks for them. Raises nothing for rows that passed validation.
+    Time: O(routes + plugins).
     """
     instances = [row for row in table.get("plugins", {}).values() if row["name"] == "prometheus" and row["enabled"]]
     chooser = _Chooser(instances, status_codes)
@@ -116,7 +117,7 @@ class _Chooser:
 
     def _read(self, config: Row) -> Switches:
         return Switches(
-            self._status_codes,
+            self._status_codes or bool(config.get("status_code_metrics")),
             latency=bool(config.get("latency_metrics")),
             bandwidth=bool(config.get("bandwidth_metrics")),
             per_consumer=bool(config.get("per_consumer")),
@@ -125,7 +126,7 @@ class _Chooser:
 
 def _either(one: Switches, other: Switches) -> Switches:
     return Switches(
-        one.status_codes,
+        one.status_codes or other.status_codes,
         one.latency or other.latency,
         one.bandwidth or other.bandwidth,
         one.per_consumer or other.per_consumer,

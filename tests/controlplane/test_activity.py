@@ -5,11 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kongdp.controlplane import activity, groups
+from kongdp.controlplane.activity_record import Scope, frame_span, record
 from kongdp.controlplane.changes import Changes
+from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
 from kongdp.sync.messages import CounterFrame
@@ -25,7 +28,7 @@ def frame(seq: int, rows: list[tuple[str, int, str, int]], boot: str = "boot", a
 
 def counts(database: Database, routes: list[str] = ROUTES, span: str = "5m") -> dict[str, dict[int, int]]:
     with database.read() as connection:
-        return activity.record(connection, routes, span, NOW).routes
+        return record(connection, Scope(route_ids=tuple(routes)), frame_span(span, NOW)).routes
 
 
 @st.composite
@@ -75,8 +78,8 @@ def test_counts_of_one_frame_fall_into_the_step_of_its_time(database: Database) 
     activity.add(database, [frame(1, [(route, 200, "service", 5)], at=NOW - 25)], NOW)
     activity.add(database, [frame(2, [(route, 200, "service", 7)], at=NOW + 9_999)], NOW)
     with database.read() as connection:
-        record = activity.record(connection, [route], "5m", NOW)
-    assert record.points == [(int(NOW) - 30, 200, 5), (int(NOW), 200, 2)]
+        found = record(connection, Scope(route_ids=(route,)), frame_span("5m", NOW))
+    assert found.points == [(int(NOW) - 30, 200, 5), (int(NOW), 200, 2)]
     activity.add(database, [frame(3, [(route, 200, "service", 8)], at=0.0)], NOW)
     with database.read() as connection:
         total = connection.exec_driver_sql("SELECT sum(count) FROM activity_buckets").scalar()
@@ -103,7 +106,8 @@ def test_a_frame_of_many_rows_is_stored_whole(database: Database) -> None:
     """More rows than one statement takes."""
     routes = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1_300)]
     activity.add(database, [frame(1, [(route, 200, "service", 1) for route in routes])], NOW)
-    assert len(counts(database, routes)) == 1_300
+    with database.read() as connection:
+        assert record(connection, Scope(route_ids=tuple(routes)), frame_span("5m", NOW)).codes == {200: 1_300}
 
 
 def test_a_routes_counts_belong_to_its_services_version_also_after_it_has_gone(database: Database) -> None:
@@ -115,8 +119,11 @@ def test_a_routes_counts_belong_to_its_services_version_also_after_it_has_gone(d
     with changes.store(group_id).write(actor="test", summary="") as writer:
         writer.put("routes", route)
     with database.write() as connection:
-        activity.claim_service(connection, service_id, version_id)
+        connection.execute(sa.update(tables.activity_routes).values(version_id=version_id))
+    activity.add(database, [frame(1, [(ROUTES[0], 200, "service", 2)])], NOW)
     with changes.store(group_id).write(actor="test", summary="") as writer:
         writer.delete("routes", ROUTES[0])
     with database.read() as connection:
-        assert activity.routes_of_version(connection, version_id) == [ROUTES[0]]
+        found = record(connection, Scope(version_ids=(version_id,)), frame_span("5m", NOW))
+    assert found.routes == {ROUTES[0]: {200: 2}}
+    assert found.ever == {200: 2}

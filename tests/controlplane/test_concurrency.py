@@ -8,6 +8,7 @@ from kongdp.adminapi.api import AdminApi
 from kongdp.adminapi.context import NodeInfo
 from kongdp.adminapi.messages import Request
 from kongdp.controlplane import activity
+from kongdp.controlplane.activity_record import Scope, frame_span, record
 from kongdp.controlplane.changes import Changes
 from kongdp.controlplane.export import Exporter
 from kongdp.controlplane.store.database import Database
@@ -43,4 +44,4 @@ def test_frames_of_one_boot_count_once_when_several_writers_bring_them(database:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda frame: activity.add(database, [frame], NOW), [*frames, *reversed(frames)]))
     with database.read() as connection:
-        assert activity.record(connection, [ROUTE], "5m", NOW).codes == {200: 240}
+        assert record(connection, Scope(route_ids=(ROUTE,)), frame_span("5m", NOW)).codes == {200: 240}

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from kongdp.controlplane import activity
+from kongdp.controlplane.activity_record import Scope, frame_span, record
 from kongdp.sync.messages import CounterFrame, decode_ack, encode_counters
 from tests.support.control_plane import ControlPlane, running
 from tests.support.scripted_data_plane import ScriptedDataPlane
@@ -39,7 +40,7 @@ def frame(plane: ControlPlane, node_id: str, seq: int, total: int) -> str:
 async def counted(plane: ControlPlane) -> int:
     def read() -> int:
         with plane.plane.database.read() as connection:
-            return activity.record(connection, [ROUTE], "5m", plane.clock()).codes.get(200, 0)
+            return record(connection, Scope(route_ids=(ROUTE,)), frame_span("5m", plane.clock())).codes.get(200, 0)
 
     return await plane.plane.database.run(read)
 

@@ -84,3 +84,15 @@ def test_deleted_routes_keep_their_names() -> None:
     assert second.route("b").route == "renamed"
     assert second.consumers == {"c": "bob"}
     assert label_sets({}, second).route("a") == RouteLabels("", "one", Switches())
+
+
+def test_status_codes_follow_the_plugin_when_the_node_does_not_show_them_anyway() -> None:
+    """As in Kong: shown where the instance that decides asks for them."""
+    table = {
+        "routes": routes({"r": "r", "other": "other"}),
+        "plugins": prometheus(config=("status_code_metrics",), route="r"),
+    }
+    found = label_sets(table, status_codes=False)
+    assert found.route("r").switches.status_codes
+    assert not found.route("other").switches.status_codes
+    assert label_sets(table).route("other").switches.status_codes

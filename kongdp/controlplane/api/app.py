@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kongdp import __version__
-from kongdp.controlplane.api import admin, catalogue, groups, problems, revisions, status
+from kongdp.controlplane.api import activity, admin, catalogue, groups, problems, revisions, status
 from kongdp.controlplane.catalogue import Catalogue
 from kongdp.controlplane.plane import Plane
 
@@ -35,6 +35,7 @@ def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_
     app.include_router(revisions.make_router(plane))
     entries = Catalogue(plane.changes, partial(admin.call, make_admin), plane.clock)
     app.include_router(catalogue.make_router(entries, plane.database))
+    app.include_router(activity.make_router(entries, plane))
     handle = make_admin(plane.changes.store(plane.default_group_id))
     endpoint = admin.AdminEndpoint(handle, plane.database, body_bytes_max)
 

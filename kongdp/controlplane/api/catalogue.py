@@ -1,16 +1,15 @@
-"""Endpoints of the catalogue: services, versions, implementations, and the record of status codes.
+"""Endpoints of the catalogue: services, versions, implementations.
 
 In: HTTP.  Out: JSON; rules and transactions are `catalogue`'s. Cold. Source: walkthrough sections 2 to 6 and 10.
 """
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from kongdp.controlplane.activity import FRAME_DEFAULT, Record
 from kongdp.controlplane.api.actors import actor_of
 from kongdp.controlplane.api.preconditions import IfMatch, expected_number, tagged
 from kongdp.controlplane.api.problems import ApiError
@@ -19,7 +18,6 @@ from kongdp.controlplane.groups import DEFAULT
 from kongdp.controlplane.store.database import Database
 
 ACTOR = "catalogue API"
-Frame = Annotated[str, Query(description="how far back: 5m, 15m, 30m, 1h, 3h, 6h, 12h, 24h, 7d, 30d")]
 
 
 class _Body(BaseModel):
@@ -120,11 +118,6 @@ def _add_services(router: APIRouter, catalogue: Catalogue, database: Database) -
         )
         return Response(status_code=204)
 
-    @router.get("/services/{service}/status-codes")
-    async def service_status_codes(service: str, frame: Frame = FRAME_DEFAULT) -> dict[str, Any]:
-        """Counts by status code over all versions."""
-        return _shown_record(await database.run(catalogue.service_status_codes, service, frame), frame)
-
 
 def _add_versions(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
     @router.get("/services/{service}/versions")
@@ -157,11 +150,6 @@ def _add_versions(router: APIRouter, catalogue: Catalogue, database: Database) -
             catalogue.delete_version, version, actor=actor_of(request, ACTOR), expected=expected_number(if_match)
         )
         return Response(status_code=204)
-
-    @router.get("/versions/{version}/status-codes")
-    async def status_codes(version: str, frame: Frame = FRAME_DEFAULT) -> dict[str, Any]:
-        """Counts by status code of what was sent through the version's routes, also through those that have gone."""
-        return _shown_record(await database.run(catalogue.status_codes, version, frame), frame)
 
 
 def _add_implementations(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
@@ -211,18 +199,3 @@ def _shown(value: Service | Version | Implementation) -> dict[str, Any]:
     shown = asdict(value)
     shown.pop("slug", None)
     return shown
-
-
-def _shown_record(record: Record, frame: str) -> dict[str, Any]:
-    return {
-        "frame": frame,
-        "start": record.start,
-        "end": record.end,
-        "step": record.step,
-        "total": sum(record.codes.values()),
-        "codes": {str(code): count for code, count in record.codes.items()},
-        "routes": {
-            route: {str(code): count for code, count in codes.items()} for route, codes in record.routes.items()
-        },
-        "points": [{"at": at, "code": code, "count": count} for at, code, count in record.points],
-    }

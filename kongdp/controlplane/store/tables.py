@@ -263,6 +263,7 @@ activity_routes = sa.Table(
     sa.Column("service_id", Id, nullable=True),
     sa.Column("version_id", Id, nullable=True),
     sa.Column("name", sa.Text, nullable=True),
+    sa.Index("ix_activity_routes_group_id", "group_id"),
     sa.Index("ix_activity_routes_version_id", "version_id"),
     sa.Index("ix_activity_routes_service_id", "service_id"),
 )
@@ -274,6 +275,8 @@ activity_boots = sa.Table(
     sa.Column("node_id", Id, nullable=False),
     sa.Column("boot_id", Key, nullable=False),
     sa.Column("last_at", Time, nullable=False),
+    # Since when its totals are part of its node's older ones: what it still sends is not counted.
+    sa.Column("folded_at", Time, nullable=True),
     sa.UniqueConstraint("node_id", "boot_id"),
 )
 
@@ -285,6 +288,7 @@ activity_totals = sa.Table(
     sa.Column("code", sa.SmallInteger, primary_key=True),
     sa.Column("source", sa.SmallInteger, primary_key=True),
     sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Index("ix_activity_totals_route_id", "route_id"),
 )
 
 activity_buckets = sa.Table(
