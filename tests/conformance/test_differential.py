@@ -7,6 +7,7 @@ CI runs a bounded number of examples; `-m soak` runs a hundred times as many.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -142,6 +143,9 @@ def responses(draw: st.DrawFn) -> bytes:
 # --- the other parser ---------------------------------------------------------------------------------------------------------------
 
 
+BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+
+
 @dataclass(frozen=True)
 class Read:
     """What h11 reads: the first message whole (body), unfinished, or refused."""
@@ -156,7 +160,11 @@ def read_request(raw: bytes) -> Read:
     """The first request of a client that sends `raw` and waits."""
     connection = h11.Connection(h11.SERVER)
     # RFC 9112 section 2.2: empty lines before a request line are ignored; h11 does not, we ignore two
-    return _read(connection, raw.removeprefix(b"\r\n").removeprefix(b"\r\n"), ended=False)
+    raw = raw.removeprefix(b"\r\n").removeprefix(b"\r\n")
+    # bytes beyond ASCII in a target are served percent-encoded, as Kong does; h11 refuses them; no framing depends on them
+    method, space, rest = raw.partition(b" ")
+    target, other_space, rest = rest.partition(b" ")
+    return _read(connection, method + space + BEYOND_ASCII.sub(b"x", target) + other_space + rest, ended=False)
 
 
 def read_response(raw: bytes) -> Read:
