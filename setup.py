@@ -17,11 +17,11 @@ def extensions():
         from Cython.Build import cythonize
     except ImportError:
         return []
-    # optional: a failed compilation leaves the extension out and does not fail the installation
-    return cythonize(
-        [Extension("kongdp.http1._head", [str(KERNEL)], optional=True, extra_compile_args=["-O3"])],
-        compiler_directives={"language_level": "3"},
-    )
+    found = cythonize([Extension("kongdp.http1._head", [str(KERNEL)], extra_compile_args=["-O3"])])
+    for extension in found:
+        # a failed compilation leaves the extension out and does not fail the installation; cythonize drops the flag
+        extension.optional = True
+    return found
 
 
 setup(ext_modules=extensions())

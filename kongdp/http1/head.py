@@ -1,21 +1,19 @@
-"""The one pass over a raw head: finds the few fields that matter, drops hop-by-hop lines, keeps the rest as it came.
+"""What the fields of a head mean: framing, keep-alive, what is hop-by-hop, what the gateway replaces.
 
-In: the field lines of a head that llhttp has accepted (so: tokens for names, no control characters, CRLF line ends, no folding).
-Out: what was found, set on a RequestHead or ResponseHead, and `kept`, the lines that travel on.
+In: what `scan` found in the field lines of a head that llhttp has accepted (so: tokens for names, no control characters, CRLF line
+ends, no folding).  Out: the same, judged, on a RequestHead or ResponseHead, and `kept`, the lines that travel on.
 House rule: whatever two parsers could read differently is refused here (BadMessage), even where llhttp lets it pass.
-Hot. The plain-Python twin of the compiled kernel; a property test holds the two equal.
+Hot.
 Source: RFC 9110 sections 7.6 and 10, RFC 9112; Kong's rules of what is removed and kept (proxying contract, section 1).
 """
 
 import re
 
 from kongdp.http1 import fields as kind
-from kongdp.http1.fields import REQUEST_FIELDS, RESPONSE_FIELDS, NameKinds, may_be_nominated, tokens
+from kongdp.http1.fields import may_be_nominated, tokens
 from kongdp.http1.framing import CLEARED_STATUSES, check_transfer_encoding, content_length
 from kongdp.http1.messages import NO_LENGTH, BadMessage, RequestHead, ResponseHead
-
-_REQUEST_KINDS = NameKinds(REQUEST_FIELDS)
-_RESPONSE_KINDS = NameKinds(RESPONSE_FIELDS)
+from kongdp.http1.scan import Scanned
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -51,27 +49,23 @@ def _bad(detail: str) -> BadMessage:
     return BadMessage(400, "Bad request", detail)
 
 
-def edit_request(head: RequestHead, lines: list[bytes]) -> None:
-    """Read the field lines of a request into `head` and set `head.kept`. Raises BadMessage."""
-    kept: list[bytes] = []
-    keep = kept.append
-    kinds = _REQUEST_KINDS
+def edit_request(head: RequestHead, scanned: Scanned) -> None:
+    """Read what was found in a request into `head` and set `head.kept`. Raises BadMessage."""
+    kept, found, _ = scanned
     connection: list[bytes] | None = None
-    for line in lines:
-        name, _, value = line.partition(b":")
-        what = kinds[name]
-        if not what:
-            keep(line)
-        elif what == kind.HOST:
+    for what, value in found:
+        if what == kind.HOST:
             if head.host is not None:
                 raise _bad("more than one Host field")
-            head.host = _host(value)
+            if not _HOST.fullmatch(value):
+                raise _bad(f"Host is not a name with an optional port: {value[:80]!r}")
+            head.host = value
         elif what == kind.CONNECTION:
             connection = tokens(value) if connection is None else connection + tokens(value)
         elif what in _FIRST_LINE_ONLY:
             attribute = _FIRST_LINE_ONLY[what]
             if getattr(head, attribute) is None:
-                setattr(head, attribute, value.strip(b" \t"))
+                setattr(head, attribute, value)
         elif what == kind.CONTENT_LENGTH:
             if head.content_length >= 0:
                 raise _bad("more than one Content-Length field")
@@ -79,10 +73,10 @@ def edit_request(head: RequestHead, lines: list[bytes]) -> None:
         elif what == kind.TRANSFER_ENCODING:
             _request_coding(head, value)
         elif what == kind.EXPECT:
-            head.expect_continue = value.strip(b" \t").lower() == b"100-continue"
+            head.expect_continue = value.lower() == b"100-continue"
         elif what == kind.UPGRADE:
             # Kong forwards this token alone, whatever Connection says; every other one is removed
-            head.websocket = head.minor == 1 and value.strip(b" \t").lower() == b"websocket"
+            head.websocket = head.minor == 1 and value.lower() == b"websocket"
         elif what == kind.TE:
             head.te_trailers = head.te_trailers or b"trailers" in tokens(value)
     if head.chunked and head.content_length >= 0:
@@ -92,38 +86,29 @@ def edit_request(head: RequestHead, lines: list[bytes]) -> None:
     else:
         head.keep_alive = b"close" not in connection and (head.minor == 1 or b"keep-alive" in connection)
         kept = _without_nominated(kept, connection)
-    if kept:
-        kept.append(b"")
-    head.kept = b"\r\n".join(kept)
+    head.kept = kept
 
 
-def edit_response(head: ResponseHead, lines: list[bytes], *, charset: bytes | None) -> None:
-    """Read the field lines of a response into `head` and set `head.kept`.
+def edit_response(head: ResponseHead, scanned: Scanned, *, charset: bytes | None) -> None:
+    """Read what was found in a response into `head` and set `head.kept`.
 
     `charset` is appended to the Content-Type of CHARSET_TYPES that name none; None leaves types alone. Raises BadMessage with
     status 502: the upstream's fault.
     """
-    kept: list[bytes] = []
-    keep = kept.append
-    kinds = _RESPONSE_KINDS
+    kept, found, _ = scanned
     connection: list[bytes] | None = None
-    for line in lines:
-        name, _, value = line.partition(b":")
-        what = kinds[name]
-        if not what:
-            keep(line)
-        elif what == kind.CONTENT_LENGTH:
+    for what, value in found:
+        if what == kind.CONTENT_LENGTH:
             if head.content_length >= 0:
                 raise _bad("more than one Content-Length field")
             head.content_length = content_length(value)
         elif what == kind.CONTENT_TYPE:
-            keep(_with_charset(line, value, charset) if charset else line)
+            if charset and _lacks_charset(value):
+                kept = _with_charset(kept, charset)
         elif what == kind.DATE:
             head.has_date = True
-            keep(line)
         elif what == kind.SERVER:
             head.has_server = True
-            keep(line)
         elif what == kind.CONNECTION:
             connection = tokens(value) if connection is None else connection + tokens(value)
         elif what == kind.TRANSFER_ENCODING:
@@ -132,9 +117,9 @@ def edit_response(head: ResponseHead, lines: list[bytes], *, charset: bytes | No
             check_transfer_encoding(value)
             head.chunked = True
         elif what == kind.VIA:
-            head.via = value.strip(b" \t") if head.via is None else head.via + b", " + value.strip(b" \t")
+            head.via = value if head.via is None else head.via + b", " + value
         elif what == kind.UPGRADE:
-            head.upgrade = value.strip(b" \t")
+            head.upgrade = value
     if head.chunked and head.content_length >= 0:
         raise _bad("both Content-Length and Transfer-Encoding")
     if head.chunked and (head.minor == 0 or head.status < 200 or head.status == 204):
@@ -148,17 +133,7 @@ def edit_response(head: ResponseHead, lines: list[bytes], *, charset: bytes | No
         head.keep_alive = b"close" not in connection and (head.minor == 1 or b"keep-alive" in connection)
         named = set(connection).difference(_CONNECTION_OPTIONS)
         kept = _drop_named(kept, named) if named else kept
-    if kept:
-        kept.append(b"")
-    head.kept = b"\r\n".join(kept)
-
-
-def _host(value: bytes) -> bytes:
-    """A Host value as it came, checked: a name or bracketed address and an optional port, nothing else."""
-    value = value.strip(b" \t")
-    if not _HOST.fullmatch(value):
-        raise _bad(f"Host is not a name with an optional port: {value[:80]!r}")
-    return value
+    head.kept = kept
 
 
 def _request_coding(head: RequestHead, value: bytes) -> None:
@@ -170,7 +145,7 @@ def _request_coding(head: RequestHead, value: bytes) -> None:
     head.chunked = True
 
 
-def _without_nominated(kept: list[bytes], connection: list[bytes]) -> list[bytes]:
+def _without_nominated(kept: bytes, connection: list[bytes]) -> bytes:
     """`kept` without the lines that a Connection field names; refuses to drop what others rely on."""
     nominated = set(connection).difference(_CONNECTION_OPTIONS)
     if not nominated:
@@ -181,12 +156,21 @@ def _without_nominated(kept: list[bytes], connection: list[bytes]) -> list[bytes
     return _drop_named(kept, nominated)
 
 
-def _drop_named(kept: list[bytes], names: set[bytes]) -> list[bytes]:
-    return [line for line in kept if line.partition(b":")[0].lower() not in names]
+def _drop_named(kept: bytes, names: set[bytes]) -> bytes:
+    lines = kept.split(b"\r\n")
+    return b"\r\n".join([line for line in lines if line.partition(b":")[0].lower() not in names])
 
 
-def _with_charset(line: bytes, value: bytes, charset: bytes) -> bytes:
-    media_type, _, parameters = value.strip(b" \t").partition(b";")
-    if media_type.strip(b" \t").lower() in CHARSET_TYPES and b"charset=" not in parameters.lower():
-        return line.rstrip(b" \t") + b"; charset=" + charset
-    return line
+def _lacks_charset(value: bytes) -> bool:
+    media_type, _, parameters = value.partition(b";")
+    return media_type.strip(b" \t").lower() in CHARSET_TYPES and b"charset=" not in parameters.lower()
+
+
+def _with_charset(kept: bytes, charset: bytes) -> bytes:
+    """`kept` with the charset behind each Content-Type that lacks one."""
+    lines = kept.split(b"\r\n")
+    for index, line in enumerate(lines):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-type" and _lacks_charset(value.strip(b" \t")):
+            lines[index] = line.rstrip(b" \t") + b"; charset=" + charset
+    return b"\r\n".join(lines)

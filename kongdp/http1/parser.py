@@ -4,7 +4,7 @@ In: the bytes of one head, cut by the caller at its empty line.  Out: RequestHea
 House rules: llhttp (httptools) validates the field lines of every head, without field callbacks; the start line is ours, because
 llhttp refuses unknown methods, accepts repeated spaces and HTTP/2.0, and would skip a body after Upgrade. Framing is decided by
 `framing`, never by llhttp's flags. A fresh llhttp parser for each head costs 0.16 µs and has no state to go wrong.
-Hot. Strictness beyond llhttp lives here (start line, limits) and in `head` (fields), nowhere else.
+Hot. Strictness beyond llhttp lives here (start line, limits) and in `head` (fields), nowhere else; `scan` only reads.
 Source: RFC 9112 sections 3 to 5; statuses and messages as Kong's nginx gives them (proxying contract, section 6).
 """
 
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from kongdp.http1.fields import REQUEST_FIELDS, RESPONSE_FIELDS, NameKinds
 from kongdp.http1.head import edit_request, edit_response
 from kongdp.http1.messages import BadMessage, RequestHead, ResponseHead
+from kongdp.http1.scan import build_scanner, scan
 
 TOO_LARGE = "Request header or cookie too large"
 BAD_REQUEST = "Bad request"
@@ -24,6 +26,11 @@ BAD_REQUEST = "Bad request"
 _REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n")
 _VERSION = re.compile(rb"\S+ \S+ HTTP/([0-9]{1,3})\.([0-9]{1,3})\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+_REQUEST_KINDS = NameKinds(REQUEST_FIELDS)
+_RESPONSE_KINDS = NameKinds(RESPONSE_FIELDS)
+_scan_request = build_scanner(REQUEST_FIELDS)
+_scan_response = build_scanner(RESPONSE_FIELDS)
 
 _LLHTTP_START = b"GET / HTTP/1.1\r\n"
 
@@ -58,18 +65,19 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
     line = _REQUEST_LINE.match(raw)
     if line is None:
         raise _bad_start_line(raw, limits)
-    _validate_fields(raw, line.end(), 400)
-    lines = raw.split(b"\r\n")
+    start = line.end()
+    _validate_fields(raw, start, 400)
     if len(raw) > limits.field_bytes_max:
-        _check_sizes(raw, lines, limits)
-    if len(lines) - 3 > limits.fields_max:
-        raise BadMessage(400, TOO_LARGE, f"{len(lines) - 3} field lines; the limit is {limits.fields_max}")
+        _check_sizes(raw, limits)
+    scanned = _scan_request(raw, start) or scan(raw, start, _REQUEST_KINDS)
+    if scanned[2] > limits.fields_max:
+        raise BadMessage(400, TOO_LARGE, f"{scanned[2]} field lines; the limit is {limits.fields_max}")
     head = RequestHead()
     head.raw = raw
     head.method = line[1]
     head.target = line[2]
     head.minor = 1 if line[3] == b"1" else 0
-    edit_request(head, lines[1:-2])
+    edit_request(head, scanned)
     if head.host is None and head.minor == 1:
         raise BadMessage(400, BAD_REQUEST, "no Host field in an HTTP/1.1 request")
     return head
@@ -80,14 +88,15 @@ def parse_response_head(raw: bytes, *, charset: bytes | None) -> ResponseHead:
     line = _STATUS_LINE.match(raw)
     if line is None:
         raise BadMessage(502, "", f"malformed status line: {raw[:60]!r}")
-    _validate_fields(raw, line.end(), 502)
+    start = line.end()
+    _validate_fields(raw, start, 502)
     head = ResponseHead()
     head.raw = raw
     head.minor = 1 if line[1] == b"1" else 0
     head.status = int(line[2])
     head.reason = line[3] or b" "
     try:
-        edit_response(head, raw.split(b"\r\n")[1:-2], charset=charset)
+        edit_response(head, _scan_response(raw, start) or scan(raw, start, _RESPONSE_KINDS), charset=charset)
     except BadMessage as problem:
         problem.status = 502
         raise
@@ -107,7 +116,8 @@ def _validate_fields(raw: bytes, start: int, status: int) -> None:
         raise BadMessage(status, BAD_REQUEST, f"malformed field line: {detail}") from None
 
 
-def _check_sizes(raw: bytes, lines: list[bytes], limits: HeadLimits) -> None:
+def _check_sizes(raw: bytes, limits: HeadLimits) -> None:
+    lines = raw.split(b"\r\n")
     if len(lines[0]) > limits.line_bytes_max:
         raise _line_too_long(limits)
     if len(raw) > limits.head_bytes_max:
