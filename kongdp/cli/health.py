@@ -1,10 +1,11 @@
 """`kongdp health` and `kongdp reload`: what a running node says of itself, and reading its settings again.
 
-Both read the state file that the supervisor keeps; nothing is asked over the network.
+Both read the state file that the supervisor keeps (health also the pid file of a control plane); nothing is asked over the network.
 In: arguments.  Out: an exit code.  Cold.
 """
 
 import argparse
+import fcntl
 import os
 import signal
 import time
@@ -28,7 +29,7 @@ def health(arguments: argparse.Namespace) -> int:
     node = state.find_running(paths)
     found = state.read_state(paths)
     if node is None or found is None:
-        return fail(f"no node is running in {paths.prefix}")
+        return _control_plane_health(paths)
     say(f"node {found['node_id']}: {found['phase']} (pid {node.pid}, generation {found['generation']})")
     for entry in found["listeners"]:
         say(f"{entry['setting']}: {entry['place']}")
@@ -38,6 +39,21 @@ def health(arguments: argparse.Namespace) -> int:
     if found["phase"] != "running":
         return fail(f"the node is {found['phase']}")
     return fail(f"not ready: {', '.join(unwell)}") if unwell else 0
+
+
+def _control_plane_health(paths: Paths) -> int:
+    """Where no data plane runs, a control plane may: it writes its pid once it serves and holds a lock as long as it lives."""
+    directory = paths.prefix / "pids"
+    try:
+        pid = int((directory / "control-plane.pid").read_text())
+        with (directory / "control-plane.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"control plane: serving (pid {pid})")
+        return 0
+    except (OSError, ValueError):
+        pass
+    return fail(f"no node is running in {paths.prefix}")
 
 
 def reload(arguments: argparse.Namespace) -> int:

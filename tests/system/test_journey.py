@@ -148,6 +148,18 @@ def refused(port: int) -> bool:
     return False
 
 
+def test_health_when_control_plane_and_node_run(joined: Joined) -> None:
+    """`kongdp health` knows both roles, and says so when one is gone."""
+    plane, node, _ = joined
+    of_plane = kongdp("health", "-p", str(plane.prefix))
+    assert (of_plane.returncode, of_plane.stdout.startswith("control plane: serving")) == (0, True), of_plane
+    of_node = kongdp("health", env=node.env)
+    assert of_node.returncode == 0, of_node
+    assert "worker 1: serving" in of_node.stdout
+    plane.stop()
+    assert kongdp("health", "-p", str(plane.prefix)).returncode == 1
+
+
 def declarative(directory: Path, url: str) -> Path:
     """A declarative file with the seed's route."""
     path = directory / "kong.yml"
