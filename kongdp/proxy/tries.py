@@ -106,7 +106,7 @@ class Tries(Answers):
         if self._finished or attempt != self._attempt:
             return
         env = self.env
-        found = self._destination.next_pool(env.now)
+        found = self._destination.next_pool(env.now, self._pool)
         if isinstance(found, Resolution):
             self._unresolved(found)
             return

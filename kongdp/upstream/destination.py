@@ -58,8 +58,12 @@ class Destination:
             self._addresses = fixed
             self._pools_of = self._pools_for(fixed)
 
-    def next_pool(self, now: float) -> Pool | Resolution:
-        """The pool of the next address in turn; a Resolution when the name is not known (look at its outcome, or wait)."""
+    def next_pool(self, now: float, failed: Pool | None = None) -> Pool | Resolution:
+        """The pool of the next address in turn; a Resolution when the name is not known (look at its outcome, or wait).
+
+        `failed`: the pool of the try before, which is passed over when there is another: requests share the turns, so the next one
+        may well be the same again.
+        """
         pools = self._pools_of
         if len(pools) == 1 and self._addresses[0] == self.host:
             return pools[0]
@@ -72,6 +76,8 @@ class Destination:
                 self._pools_of = self._pools_for(known.addresses)
         pools = self._pools_of
         self._next = (self._next + 1) % len(pools)
+        if failed is not None and pools[self._next].endpoint.address == failed.endpoint.address:
+            self._next = (self._next + 1) % len(pools)
         return pools[self._next]
 
     def _pools_for(self, addresses: tuple[str, ...]) -> tuple[Pool, ...]:
