@@ -18,7 +18,7 @@ from kongdp.adminapi.messages import Request, Response, decode_body, empty_respo
 from kongdp.adminapi.store import Reader
 from kongdp.entities.declarative import dump, parse_text
 from kongdp.entities.declarative_errors import DeclarativeError
-from kongdp.entities.hashing import hash_value
+from kongdp.entities.hashing import document_hash
 from kongdp.entities.table import Table
 
 _WITH_DATABASE = "this endpoint is only available when Kong is configured to not use a database"
@@ -28,7 +28,7 @@ _BATCH = 1000
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """The hash of a configuration that came by POST /config: the same for the same content in JSON and in YAML."""
-    return hash_value(dict(config))
+    return document_hash(config)
 
 
 def load_in_progress(retry_after_s: int) -> errors.ApiError:

@@ -1,10 +1,10 @@
 """The declarative format and tables: load, dump, difference.
 
 In: a config_table, from a file (nested, names for references, no ids) or from the hybrid wire (flat, ids).  Out: a
-Table, or DeclarativeError with every problem and its place. What equals the row of a previous table is taken over
-unvalidated, the same object: a large configuration in which one row differs costs a comparison for each of the others,
-and `difference` finds the changed ones by identity. Where files leave ids out they are derived as Kong derives them;
-what Kong would number at random gets an id from its content here, so that loading a file again changes nothing.
+Table, or DeclarativeError with every problem and its place. A row that equals that of a previous table is taken over
+as the same object, and what is written as it was before is not even read (declarative_memory), so that
+`difference` finds the changed rows by identity. Where files leave ids out they are derived as Kong derives them; what
+Kong would number at random gets an id from its content here, so that loading a file again changes nothing.
 Source: kong/db/schema/others/declarative_config.lua 3.9; hybrid protocol specification, section 3.
 """
 
@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from kongdp.entities.declarative_errors import DeclarativeError, Place, error_of
+from kongdp.entities.declarative_memory import Made, Memory, Reference, head_of, text_of
+from kongdp.entities.declarative_preparation import Preparation, preparation_of
 from kongdp.entities.declarative_text import parse_text
 from kongdp.entities.identity import derive_id
-from kongdp.entities.paths import migrate_path
 from kongdp.entities.schema import Schema
 from kongdp.entities.schemas import SCHEMAS, build_schemas
 from kongdp.entities.schemas.plugins import PluginSchema
@@ -36,6 +37,7 @@ _HEAD_KEYS = frozenset(("_format_version", "_transform", "_comment", "_ignore"))
 # Stands in for the target of a bad reference, so that its own reason is the only one.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _NO_PLUGINS: Mapping[str, PluginSchema] = {}
+_Remembered: TypeAlias = dict[str, dict[bytes, tuple[Made, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,24 @@ class Loaded:
     """A table, and what was passed over on the way to it."""
 
     table: Table
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(slots=True)
 class _Item:
-    """One entity of the input, before it is a row. `raw` has no children in it."""
+    """One entity of the input, before it is a row. `raw` has no children in it; `family`: the items of its top-level
+    entity, itself among them.
+    """
 
+    collection: str
     place: Place
     raw: Mapping[str, Any]
     parent: "_Item | None" = None
     parent_field: str = ""
     id: str = ""
+    references: tuple[Reference, ...] = ()
+    family: "list[_Item]" = field(default_factory=list)
 
 
 def load(
@@ -76,7 +84,7 @@ def load_config(
     plugins: Mapping[str, PluginSchema] | Container[str] | None = _NO_PLUGINS,
     judge_expression: Callable[[Mapping[str, Any]], str | None] | None = None,
     schemas: Mapping[str, Schema] | None = None,
-    previous: Table | None = None,
+    previous: Table | Loaded | None = None,
     strict: bool = False,
     now: float | None = None,
 ) -> Loaded:
@@ -84,18 +92,37 @@ def load_config(
 
     `plugins`: the node's plugins (see plugins_schema); a plugin that is not among them refuses the configuration.
     `schemas` instead of the three parameters before it, where a caller has built them. `previous`: rows equal to one of
-    its are that row. `strict`: collections nobody knows are a problem instead of a warning. `now`: epoch seconds for
+    its are that row; when it is a Loaded of the same `schemas`, entities written as before are not read again.
+    `strict`: collections nobody knows are a problem instead of a warning. `now`: epoch seconds for
     rows that bring no times.
     """
     if not isinstance(data, Mapping):
         raise DeclarativeError({"error": "failed parsing declarative configuration: expected an object"})
     known = schemas or build_schemas(router_flavor=router_flavor, plugins=plugins, judge_expression=judge_expression)
-    loader = _Loader(known, data, previous or {}, time.time() if now is None else now)
-    loader.read(strict)
-    loader.build()
+    before = previous if isinstance(previous, Loaded) else Loaded(previous or {})
+    at = time.time() if now is None else now
+    remembered = before.memory.usable(data, known)
+    loader = _load(known, data, before.table, at, remembered, strict)
+    if remembered and (loader.failed() or loader.in_doubt):
+        # Only reading everything finds every problem and its place.
+        loader = _load(known, data, before.table, at, {}, strict)
     if loader.failed():
         raise error_of(data, loader.head_problems, loader.problems)
-    return Loaded(loader.table, tuple(loader.warnings))
+    return Loaded(loader.table, tuple(loader.warnings), loader.memory())
+
+
+def _load(
+    schemas: Mapping[str, Schema],
+    data: Mapping[str, Any],
+    previous: Table,
+    now: float,
+    remembered: "_Remembered",
+    strict: bool,
+) -> "_Loader":
+    loader = _Loader(schemas, data, previous, now, remembered)
+    loader.read(strict)
+    loader.build()
+    return loader
 
 
 @lru_cache(maxsize=1)
@@ -111,17 +138,25 @@ def _children() -> Mapping[str, Mapping[str, str]]:
 
 @dataclass(slots=True)
 class _Loader:
-    """One load, in two steps: `read` flattens the input into items, `build` makes rows of them, parents first."""
+    """One load, in two steps: `read` flattens the input into items, `build` makes rows of them, parents first.
+
+    `remembered` is what it may take over; `in_doubt` when something taken over does not fit what is new, and everything
+    must be read.
+    """
 
     schemas: Mapping[str, Schema]
     data: Mapping[str, Any]
     previous: Table
     now: float
+    remembered: _Remembered
     transform: bool = True
+    in_doubt: bool = False
     head_problems: Problems = field(default_factory=dict)
     problems: list[tuple[Place, Mapping[str, Any], Problems]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    items: dict[str, list[_Item]] = field(default_factory=dict)
+    items: dict[str, list[_Item | Made]] = field(default_factory=dict)
+    taken: _Remembered = field(default_factory=dict)
+    fresh: list[tuple[str, bytes, list[_Item]]] = field(default_factory=list)
     table: Table = field(default_factory=dict)
     keys: dict[str, dict[Any, str]] = field(default_factory=dict)
     content_ids: set[str] = field(default_factory=set)
@@ -134,7 +169,7 @@ class _Loader:
         """Check the top level and flatten what hangs below it."""
         self._read_head()
         skipped = []
-        prepare = self._preparation()
+        prepare = preparation_of(self.data)
         for name, value in self.data.items():
             if name in _HEAD_KEYS or name in _DECK_KEYS:
                 continue
@@ -144,7 +179,7 @@ class _Loader:
                 else:
                     skipped.append(name)
             elif value is not None:
-                problem = self._read_list(name, value, prepare, None, "")
+                problem = self._read_top(name, value, prepare)
                 if problem:
                     self.head_problems[name] = problem
         if skipped:
@@ -163,47 +198,65 @@ class _Loader:
             self.head_problems["_transform"] = "expected a boolean"
         self.transform = transform is not False
 
-    def _preparation(self) -> "_Preparation | None":
-        """What must be done to raw entities, or None in the usual case of nothing."""
-        info = self.data.get("_info")
-        defaults = info.get("defaults") if isinstance(info, dict) else None
-        plugin_configs = self.data.get("_plugin_configs")
-        migrate = self.data.get("_format_version") in ("1.1", "2.1")
-        if not (migrate or isinstance(defaults, dict) or isinstance(plugin_configs, dict)):
-            return None
-        return _Preparation(
-            migrate,
-            defaults if isinstance(defaults, dict) else {},
-            plugin_configs if isinstance(plugin_configs, dict) else {},
-        )
+    def _read_top(self, name: str, value: Any, prepare: Preparation | None) -> str | None:
+        """Take in a list of the top level: what is written as before is taken over, the rest is read."""
+        if not isinstance(value, list):
+            return None if value == {} else "expected an array"
+        remembered = self.remembered.get(name, {})
+        taken = self.taken.setdefault(name, {})
+        items = self.items.setdefault(name, [])
+        for position, raw in enumerate(value):
+            text = text_of(raw)
+            made = None if text is None else remembered.pop(text, None)
+            if text is not None and made is not None:
+                taken[text] = made
+                for entry in made:
+                    (items if entry.collection == name else self.items.setdefault(entry.collection, [])).append(entry)
+                continue
+            item = self._read_entity(name, raw, (None, name, position), prepare, None, "")
+            if item is not None and text is not None:
+                self.fresh.append((name, text, item.family))
+        return None
 
     def _read_list(
-        self, name: str, value: Any, prepare: "_Preparation | None", parent: _Item | None, parent_field: str
+        self, name: str, value: Any, prepare: Preparation | None, parent: _Item, parent_field: str
     ) -> str | None:
-        """Take in a list of entities; returns what is wrong with the list itself."""
+        """Take in a list of nested entities; returns what is wrong with the list itself."""
         if value == {}:
             return None
         if not isinstance(value, list):
             return "expected an array"
-        children = _children()[name]
-        items = self.items.setdefault(name, [])
-        parent_place = parent.place if parent is not None else None
+        self.items.setdefault(name, [])
         for position, raw in enumerate(value):
-            place = (parent_place, name, position)
-            if not isinstance(raw, dict):
-                raw = {"name": raw} if name == "snis" and parent is not None and isinstance(raw, str) else raw
-                if not isinstance(raw, dict):
-                    self.problems.append((place, {}, {ENTITY: ["expected a record"]}))
-                    continue
-            if prepare is not None:
-                raw = prepare.apply(name, raw)
-            item = _Item(place, raw, parent, parent_field)
-            items.append(item)
-            if not raw.keys().isdisjoint(children):
-                self._read_children(item, children, prepare)
+            entity = {"name": raw} if name == "snis" and isinstance(raw, str) else raw
+            self._read_entity(name, entity, (parent.place, name, position), prepare, parent, parent_field)
         return None
 
-    def _read_children(self, item: _Item, children: Mapping[str, str], prepare: "_Preparation | None") -> None:
+    def _read_entity(
+        self,
+        name: str,
+        raw: Any,
+        place: Place,
+        prepare: Preparation | None,
+        parent: _Item | None,
+        parent_field: str,
+    ) -> _Item | None:
+        if not isinstance(raw, dict):
+            self.problems.append((place, {}, {ENTITY: ["expected a record"]}))
+            return None
+        if prepare is not None:
+            raw = prepare.apply(name, raw)
+        item = _Item(name, place, raw, parent, parent_field)
+        if parent is not None:
+            item.family = parent.family
+        item.family.append(item)
+        self.items[name].append(item)
+        children = _children()[name]
+        if not raw.keys().isdisjoint(children):
+            self._read_children(item, children, prepare)
+        return item
+
+    def _read_children(self, item: _Item, children: Mapping[str, str], prepare: Preparation | None) -> None:
         own = dict(item.raw)
         item.raw = own
         problems: Problems = {}
@@ -227,27 +280,62 @@ class _Loader:
                 self.table[name] = {}
         self._add_default_workspace()
 
-    def _build_collection(self, schema: Schema, items: list[_Item]) -> None:
+    def _build_collection(self, schema: Schema, items: list[_Item | Made]) -> None:
         rows = self.table[schema.name]
         before = self.previous.get(schema.name, {})
         keys = self.keys.setdefault(schema.name, {})
-        uniques: dict[Any, set[Any]] = {}
+        uniques = _uniques(schema, items)
         for item in items:
-            problems: Problems = {}
-            raw = self._with_references(schema, item, problems)
-            id = self._identify(schema, item, raw)
-            row = self._row(schema, raw, id, before.get(id), problems)
-            item.id = id
-            if not problems:
-                self._check_unique(schema, row, id, rows, uniques, problems)
+            if isinstance(item, Made):
+                row, id = item.row, item.id
+                if item.references and not self._still_refers(item):
+                    self.in_doubt = True
+            else:
+                row, id = self._build_item(schema, item, before, rows, uniques)
             if schema.endpoint_key is not None:
                 key = row.get(schema.endpoint_key)
                 if isinstance(key, str):
                     keys.setdefault(key, id)
-            if problems:
-                self.problems.append((item.place, item.raw, problems))
             # A wrong row stays findable, so that what refers to it is not called wrong as well.
             rows[id] = row
+        if len(rows) != len(items):
+            self.in_doubt = True
+
+    def _build_item(
+        self,
+        schema: Schema,
+        item: _Item,
+        before: Mapping[str, Row],
+        rows: Mapping[str, Row],
+        uniques: dict[Any, set[Any]],
+    ) -> tuple[Row, str]:
+        problems: Problems = {}
+        raw = self._with_references(schema, item, problems)
+        id = item.id = self._identify(schema, item, raw)
+        row = self._row(schema, raw, id, before.get(id), problems)
+        if not problems:
+            self._check_unique(schema, row, id, rows, uniques, problems)
+        if problems:
+            self.problems.append((item.place, item.raw, problems))
+        return row, id
+
+    def _still_refers(self, made: Made) -> bool:
+        """Whether what a row refers to is there and is what it was."""
+        return all(self._find(collection, written) == id for collection, written, id in made.references)
+
+    def _expires(self, item: _Item) -> bool:
+        """Whether a row's end counts from the moment it is loaded, so that it must be read each time."""
+        return self.schemas[item.collection].expires and self.table[item.collection][item.id]["ttl"] is not None
+
+    def memory(self) -> Memory:
+        """What the next load may take over from this one, which was sound."""
+        table = self.table
+        for name, text, family in self.fresh:
+            if any(self._expires(item) for item in family):
+                continue
+            made = (Made(item.collection, item.id, table[item.collection][item.id], item.references) for item in family)
+            self.taken[name][text] = tuple(made)
+        return Memory(head_of(self.data), self.schemas, self.taken)
 
     def _row(self, schema: Schema, raw: Mapping[str, Any], id: str, before: Row | None, problems: Problems) -> Row:
         """The row of one entity: the one of the previous table when they are equal."""
@@ -255,9 +343,6 @@ class _Loader:
             return self._fresh_row(schema, raw, id, problems)
         kept = {name: before[name] for name, _ in schema.autos if raw.get(name) is None and before[name] is not None}
         given = {**raw, **kept} if kept else raw
-        plain = schema.shape.expand(given, {}) if schema.shorthands else given
-        if {**schema.shape.template, **plain} == before:
-            return before
         row = self._fresh_row(schema, given, id, problems)
         if row == before:
             return before
@@ -289,7 +374,9 @@ class _Loader:
                 text = f"invalid reference '{name}: {shown}' (no such entry in '{rule.reference}')"
                 problems.setdefault(ENTITY, []).append(text)
                 raw = {**raw, name: {"id": _NOBODY}}
-            elif not (isinstance(value, dict) and len(value) == 1 and value.get("id") == id):
+                continue
+            item.references = (*item.references, Reference(rule.reference, value, id))
+            if not (isinstance(value, dict) and len(value) == 1 and value.get("id") == id):
                 raw = {**raw, name: {"id": id}}
         return raw
 
@@ -350,37 +437,24 @@ class _Loader:
         workspaces[DEFAULT_WORKSPACE_ID] = self._row(self.schemas["workspaces"], raw, DEFAULT_WORKSPACE_ID, before, {})
 
 
+def _uniques(schema: Schema, items: list[_Item | Made]) -> dict[Any, set[Any]]:
+    """What rows that were taken over hold of unique values, for those that are new; nothing when none is new."""
+    made = [item.row for item in items if isinstance(item, Made)]
+    uniques: dict[Any, set[Any]] = {}
+    if made and len(made) < len(items):
+        for name in schema.unique:
+            uniques[name] = {row[name] for row in made}
+        if len(schema.cache_key) > 1:
+            uniques[schema.cache_key] = {tuple([_key_part(row[name]) for name in schema.cache_key]) for row in made}
+    return uniques
+
+
 def _key_part(value: Any) -> Any:
     return value["id"] if isinstance(value, dict) else value
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), default=str)
-
-
-@dataclass(frozen=True, slots=True)
-class _Preparation:
-    """What older formats and decK ask for before an entity is read."""
-
-    migrate: bool
-    defaults: Mapping[str, Any]
-    plugin_configs: Mapping[str, Any]
-
-    def apply(self, collection: str, raw: dict[str, Any]) -> dict[str, Any]:
-        """The entity with defaults, shared plugin configuration and paths in today's form."""
-        defaults = self.defaults.get(collection.removesuffix("s"))
-        if isinstance(defaults, dict):
-            raw = {**defaults, **raw}
-        if collection == "plugins" and isinstance(raw.get("_config"), str):
-            raw = dict(raw)
-            shared, own = self.plugin_configs.get(raw["_config"]), raw.get("config")
-            if isinstance(shared, dict) and (own is None or isinstance(own, dict)):
-                del raw["_config"]
-                raw["config"] = {**shared, **(own or {})}
-        if self.migrate and collection == "routes" and isinstance(raw.get("paths"), list):
-            paths = [migrate_path(path) if isinstance(path, str) else path for path in raw["paths"]]
-            raw = {**raw, "paths": paths}
-        return raw
 
 
 def dump(table: Table) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Cold. YAML of 10,000 services takes seconds; JSON takes milliseconds and is trie
 import contextlib
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -194,6 +195,8 @@ def _number(tag: str, event: Any) -> Any:
         number = _construct_int(node) if tag == "int" else _construct_float(node)
     except (ValueError, OverflowError):
         raise _marked(f"not a number: {event.value[:40]}", event) from None
+    if isinstance(number, float) and not isfinite(number):
+        raise _marked(f"not a number: {event.value[:40]}", event)
     if isinstance(number, int) and abs(number) >= 2**63:
         return float(number) if abs(number) < 1 << 1000 else event.value
     return number

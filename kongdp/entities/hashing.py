@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import md5
 from typing import Any
 
+import orjson
+
 EMPTY_HASH = "0" * 32
 SECTIONS = ("routes", "services", "plugins", "upstreams", "targets")
 
@@ -129,6 +131,17 @@ def combine(sections: Mapping[str, str], rest: str) -> Hashes:
     known = {name: sections.get(name, EMPTY_HASH) for name in SECTIONS}
     whole = "".join(known.values()) + rest
     return Hashes(md5(whole.encode(), usedforsecurity=False).hexdigest(), known)
+
+
+def document_hash(document: Mapping[str, Any]) -> str:
+    """The hash by which a node without a control plane knows a document: the same for the same content, whether it came
+    as JSON or as YAML. Nobody else compares it, so it need not be Kong's, which takes twenty times as long.
+    """
+    try:
+        text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError):  # what no JSON text could have held; the loader will say what it is
+        return hash_value(document)
+    return md5(text, usedforsecurity=False).hexdigest()
 
 
 def hashes(config_table: Mapping[str, Any]) -> Hashes:

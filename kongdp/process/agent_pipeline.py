@@ -1,10 +1,12 @@
 """The configuration pipeline: from bytes or a document to traffic on all workers, one candidate after the other.
 
 In: candidates (a frame of the control plane, the cache, a file, POST /config).  Out: for each what became of it, and
-`in_force`. Steps: read -> same hash? -> validate -> compile once as a rehearsal -> cache by rename -> difference to
-workers -> all live workers serve it. House rules: newest wins (one candidate is being applied, at most one waits); a
-rejected candidate never reaches a worker and changes nothing; the heavy steps run in one thread, so that pings, beats
-and the status API go on.
+`in_force`. Steps: read -> same hash? -> validate -> compile once as a rehearsal -> difference to workers -> all live
+workers serve it -> cache by rename -> in force. House rules: newest wins (one candidate is being applied, at most one
+waits); a rejected candidate never reaches a worker and changes nothing; the heavy steps run in one thread, so that
+pings, beats and the status API go on. Nobody is told that a configuration is in force before it is on disk, and what a
+worker refused never gets there; a crash between swap and rename starts the node with the configuration before, which
+is the last one anybody was told of.
 Cold. Source: architecture, section 6; protocol notes 2.4 and 2.7.
 """
 
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kongdp.entities import declarative
-from kongdp.entities.declarative import DeclarativeError
+from kongdp.entities.declarative import DeclarativeError, Loaded
 from kongdp.entities.hashing import EMPTY_HASH
 from kongdp.entities.model import Route
 from kongdp.entities.schemas import build_schemas
@@ -93,7 +95,7 @@ class Prepared:
     """What the thread worked out: everything that is needed to bring a valid configuration to workers."""
 
     message: Reconfigure
-    table: Table
+    loaded: Loaded
     router: Router
     changes: tuple[Change, ...]
 
@@ -122,7 +124,8 @@ class Pipeline:
         self._waiting: Candidate | None = None
         self._wake = asyncio.Event()
         self._accepted_hash = EMPTY_HASH
-        self._table: Table = {}
+        self._loaded = Loaded({})
+        self._uncached: tuple[Candidate, Reconfigure] | None = None
         self._router: Router = build((), options.router_flavor)
         self._warned: set[str] = set()
         self.in_force = EMPTY_HASH
@@ -132,7 +135,7 @@ class Pipeline:
     @property
     def table(self) -> Table:
         """The newest accepted configuration's rows. Never modified, only replaced."""
-        return self._table
+        return self._loaded.table
 
     async def submit(self, candidate: Candidate) -> Outcome:
         """Try a configuration; returns when it is in force on all live workers, or what else became of it."""
@@ -163,6 +166,8 @@ class Pipeline:
         workers = self._workers
         is_agreed = 0 < workers.count_live() == workers.count_serving()
         if is_agreed and not self.is_busy and self.in_force != self._accepted_hash:
+            if self._uncached is not None:
+                self._thread.submit(self._write_cache, *self._uncached)
             self._set_in_force(self._accepted_hash)
 
     async def _try(self, candidate: Candidate) -> Outcome:
@@ -187,27 +192,25 @@ class Pipeline:
             log.exception("configuration %s from %s", config_hash, candidate.origin)
             text = f"{type(error).__name__}: {error}"
             return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.process.agent", text, config_hash))
-        await self._keep(candidate, prepared)
         return await self._bring(candidate, prepared)
 
     def _prepare(self, message: Reconfigure) -> Prepared:
         """Runs in the thread. Reads `self` only, which nobody changes while a candidate is tried."""
-        loaded = declarative.load_config(message.config_table, schemas=self.schemas, previous=self._table)
+        loaded = declarative.load_config(message.config_table, schemas=self.schemas, previous=self._loaded)
         for warning in loaded.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 log.warning("configuration: %s", warning)
-        changes = tuple(declarative.difference(self._table, loaded.table))
-        return Prepared(message, loaded.table, _rehearse(self._router, loaded.table, changes), changes)
+        changes = tuple(declarative.difference(self._loaded.table, loaded.table))
+        return Prepared(message, loaded, _rehearse(self._router, loaded.table, changes), changes)
 
-    async def _keep(self, candidate: Candidate, prepared: Prepared) -> None:
-        """Cache before anybody serves it: what traffic saw, a restart shows again."""
+    def _write_cache(self, candidate: Candidate, message: Reconfigure) -> None:
+        """Runs in the thread, one after the other: the newest is written last."""
         path = self._options.cache_path
         if path is None or candidate.is_cached:
             return
-        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, cache.write, path, prepared.message, candidate.frame)
+            cache.write(path, message, candidate.frame)
         except OSError as error:
             log.error("the configuration cannot be cached in %s: %s; a restart would not have it", path, error.strerror)
 
@@ -215,12 +218,15 @@ class Pipeline:
         config_hash = prepared.message.config_hash
         base_hash = self._accepted_hash
         self._accepted_hash = config_hash
-        self._table = prepared.table
+        self._loaded = prepared.loaded
         self._router = prepared.router
-        self._workers.set_target(Target(config_hash, prepared.table, base_hash, prepared.changes))
+        self._uncached = (candidate, prepared.message)
+        self._workers.set_target(Target(config_hash, prepared.loaded.table, base_hash, prepared.changes))
         failure = await self._workers.settled()
         if failure is not None:
             return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.process.worker", failure, config_hash))
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._write_cache, candidate, prepared.message)
         log.log(
             NOTICE,
             "configuration %s from %s is in force: %d changes",
@@ -233,6 +239,7 @@ class Pipeline:
 
     def _set_in_force(self, config_hash: str) -> None:
         self.in_force = config_hash
+        self._uncached = None
         self.last_rejection = None
         self._on_in_force(config_hash)
 
@@ -250,13 +257,14 @@ def _without_collector(work: Callable[[], T]) -> T:
     """Run without automatic garbage collection, and keep what was made out of later ones: rows have no cycles, and a
     full collection over a table of 100,000 routes would stop the agent's loop for a second.
     """
-    gc.collect(1)  # what is garbage now must not be kept with the rest
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         return work()
     finally:
         gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def _rehearse(router: Router, table: Table, changes: Iterable[Change]) -> Router:

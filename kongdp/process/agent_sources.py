@@ -3,7 +3,7 @@ request.
 
 In: bytes, paths, documents.  Out: candidates for the pipeline, whose `read` runs in its thread.
 House rule: every way in ends in the same Reconfigure, so that a file and a push are judged alike.
-Cold. Source: ours; a declarative document's hash is computed as a control plane would compute it.
+Cold. Source: ours.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 from kongdp.entities import declarative
 from kongdp.entities.declarative import DeclarativeError
-from kongdp.entities.hashing import hashes
+from kongdp.entities.hashing import document_hash
 from kongdp.process.agent_pipeline import Candidate, UnreadableError
 from kongdp.sync import cache
 from kongdp.sync.cache import CacheError
@@ -75,6 +75,6 @@ def from_document(document: Mapping[str, Any], origin: str, config_hash: str | N
 
 def _document(document: Mapping[str, Any]) -> Reconfigure:
     try:
-        return Reconfigure(hashes(dict(document)).config, dict(document))
+        return Reconfigure(document_hash(document), dict(document))
     except (TypeError, ValueError) as error:  # a YAML value that no JSON has, for example a key that is no text
         raise DeclarativeError({"error": f"failed parsing declarative configuration: {error}"}) from None

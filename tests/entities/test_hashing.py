@@ -11,6 +11,7 @@ from kongdp.entities.hashing import (
     CanonicalText,
     canonical,
     combine,
+    document_hash,
     hash_value,
     hashes,
 )
@@ -112,3 +113,10 @@ def test_entities_when_texts_are_kept(count: int) -> None:
 def test_combine_when_sections_are_missing() -> None:
     """Sections that are not given count as absent."""
     assert combine({}, hash_value({})).config == hashes({}).config
+
+
+def test_document_has_one_hash_whatever_the_order_of_its_keys() -> None:
+    """JSON and YAML of the same content are the same document; values that only compare equal are not."""
+    assert document_hash({"a": [1], "b": None}) == document_hash({"b": None, "a": [1]})
+    assert len({document_hash({"a": value}) for value in (1, 1.0, True, "1")}) == 4
+    assert len(document_hash({"a": 1 << 80})) == 32

@@ -106,13 +106,13 @@ def play(directory: Path, story: Callable[[Bench], Awaitable[None]], plugins: An
 
 
 def test_configuration_is_in_force_when_all_workers_agree(tmp_path: Path) -> None:
-    """Validated, cached, brought to workers as a difference from nothing, reported; in this order."""
+    """Validated, brought to workers as a difference from nothing, cached, reported; in this order."""
 
     async def story(bench: Bench) -> None:
         bench.workers.gate.clear()
         pending = asyncio.create_task(bench.push(frame(A, config("one"))))
         await until(lambda: bench.workers.targets)
-        assert cache.read(bench.cache_path) is not None
+        assert cache.read(bench.cache_path) is None
         assert bench.reported == []
         bench.workers.gate.set()
         assert await pending == Applied(A, was_new=True)
@@ -274,6 +274,7 @@ def test_old_hash_stays_when_a_worker_cannot_apply(tmp_path: Path) -> None:
         assert isinstance(outcome, Rejected)
         assert "MemoryError" in outcome.report.message
         assert bench.pipeline.in_force == A
+        assert bench.cache_path.read_bytes() == frame(A, config("one"))
         bench.workers.failure = None
         assert await bench.push(frame(B, config("two"))) == Applied(B, was_new=True)
         assert bench.workers.targets[-1].base_hash == B
@@ -282,7 +283,7 @@ def test_old_hash_stays_when_a_worker_cannot_apply(tmp_path: Path) -> None:
 
 
 def test_hash_is_reported_when_the_failing_worker_was_replaced(tmp_path: Path) -> None:
-    """A restarted worker gets the newest table; when it serves, the configuration is in force after all."""
+    """A restarted worker gets the newest table; when it serves, the configuration is in force after all, and cached."""
 
     async def story(bench: Bench) -> None:
         bench.workers.failure = "worker 1: MemoryError"
@@ -292,6 +293,7 @@ def test_hash_is_reported_when_the_failing_worker_was_replaced(tmp_path: Path) -
         bench.workers.failure = None
         bench.pipeline.recheck()
         assert bench.reported == [B]
+        await until(lambda: bench.cache_path.exists() and bench.cache_path.read_bytes() == frame(B, config("two")))
 
     play(tmp_path, story)
 
