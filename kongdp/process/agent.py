@@ -12,6 +12,7 @@ Cold: at low scheduling priority beside the workers. Source: architecture, secti
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -230,14 +231,26 @@ class Agent:
 
     async def _tick_forever(self) -> None:
         while True:
-            self._tick()
+            await self.count()
+            self.trust.tick()
+            if not self.pipeline.is_busy:
+                gc.collect(1)
             await asyncio.sleep(1.0)
 
-    def _tick(self) -> None:
+    async def count(self) -> None:
+        """Read the segments, with turns of the loop between slices: a new agent's first look may take seconds."""
         push = self.push
-        if self.counters.tick(is_connected=push is not None and push.state.is_connected) and push is not None:
+        steps = self.counters.tick(is_connected=push is not None and push.state.is_connected)
+        has_pending = False
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                has_pending = end.value
+                break
+            await asyncio.sleep(0)
+        if has_pending and push is not None:
             push.poke()
-        self.trust.tick()
 
     # -- the supervisor
 
@@ -262,6 +275,7 @@ class Agent:
         if self._is_orphan:
             await self._workers_gone(self._settings.kongdp_drain_timeout_s)
         await self._push_last_counters()
+        self.counters.refresh()
         self.counters.store()
         self.trust.close()
         await self._apis.stop()
@@ -280,10 +294,11 @@ class Agent:
                     await asyncio.sleep(0.05)
 
     async def _push_last_counters(self) -> None:
-        self._tick()
+        self.counters.refresh()
         push = self.push
         if push is None or not push.state.is_connected:
             return
+        push.poke()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_PUSH_S):
                 while self.counters.samples.count_pending() and push.state.is_connected:  # noqa: ASYNC110 - once in a life
@@ -345,6 +360,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings.from_json(spec["settings"])
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    gc.disable()  # the tick collects what is young; tables are frozen where they are made (agent_pipeline)
     try:
         logs.configure_logs(settings, "agent")
     except logs.LogTargetError as error:

@@ -259,7 +259,7 @@ def test_counters_are_pushed_when_the_control_plane_announced_them(tmp_path: Pat
         plane.push(frame(A, config()))
         await bench.in_force(A)
         bench.count(ROUTE, 200, 3)
-        bench.agent._tick()
+        await bench.agent.count()
         await plane.until(lambda: plane.counter_frames)
         sent = plane.counter_frames[0]
         assert (sent["node_id"], sent["boot_id"]) == (bench.node_id, bench.boot_id)
@@ -292,7 +292,7 @@ def test_counters_are_on_disk_when_nobody_took_them(tmp_path: Path) -> None:
             async with AgentBench(tmp_path, pki(plane), boot_id="boot-2") as bench:
                 await plane.until(lambda: plane.counter_frames)
                 await until(lambda: bench.agent.counters.samples.count_pending() == 0)
-                bench.agent._tick()
+                await bench.agent.count()
                 assert not kept.exists()
             assert [(sent["boot_id"], sent["rows"]) for sent in plane.counter_frames] == [
                 ("boot-1", [[ROUTE, 200, "service", 5]])
