@@ -7,7 +7,7 @@ Source: kong/api/endpoints.lua, kong/api/api_helpers.lua 3.9; answers of a live 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -72,6 +72,16 @@ class AdminApi:
         listed = sorted({*self._paths.listed(), *table})
         self._context = Context(store, self._resources, info, listed)
 
+    @property
+    def schemas(self) -> Mapping[str, Schema]:
+        """The collections."""
+        return self._schemas
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Every path, with names in braces."""
+        return self._context.paths
+
     def handle(self, request: Request) -> Response:
         """Answer a request whose handler does not wait."""
         began = time.monotonic()
@@ -90,6 +100,23 @@ class AdminApi:
             return self._finished(request, await answer, began)
         except ApiError as error:
             return self._finished(request, _failure(error), began)
+
+    def listed(self, path: str, arguments: Mapping[str, str], *, size: int, skip: int) -> tuple[list[Row], int] | None:
+        """A part of the list at a path, and how many the whole has; None when the path is no list.
+
+        For callers whose pages are numbered. Raises ApiError.
+        """
+        address = self._paths.resolve(path)
+        if not isinstance(address, (CollectionPath, ChildrenPath)) or self._endpoint(path) is not None:
+            return None
+        tags = parse_page({"tags": arguments["tags"]} if "tags" in arguments else {}).tags
+        with self._store.read() as reader:
+            where = NOWHERE
+            if isinstance(address, ChildrenPath):
+                where = {address.field: self._required(reader, address.parent, address.parent_key)["id"]}
+            rows = reader.page(address.schema.name, where=where, tags=tags, size=size, skip=skip)
+            shown = [self._resources.shown(reader, address.schema, row) for row in rows]
+            return shown, reader.count(address.schema.name, where=where, tags=tags)
 
     def _begin(self, request: Request) -> Response | Awaitable[Response]:
         method = "GET" if request.method == "HEAD" else request.method

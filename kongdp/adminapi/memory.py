@@ -47,6 +47,7 @@ class _View:
         tags: TagFilter | None = None,
         size: int,
         after: str | None = None,
+        skip: int = 0,
     ) -> list[Row]:
         """See store.Reader."""
         ids = self._ordered.get(collection)
@@ -58,9 +59,14 @@ class _View:
             row = rows[ids[position]]
             if _below(row, where) and (tags is None or tags.accepts(row.get("tags"))):
                 found.append(row)
-                if len(found) == size:
+                if len(found) == size + skip:
                     break
-        return found
+        return found[skip:]
+
+    def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
+        """See store.Reader."""
+        rows = self.table.get(collection, {}).values()
+        return sum(_below(row, where) and (tags is None or tags.accepts(row.get("tags"))) for row in rows)
 
 
 def _below(row: Row, where: Mapping[str, str]) -> bool:

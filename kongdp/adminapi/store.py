@@ -51,9 +51,13 @@ class Reader(Protocol):
         tags: TagFilter | None = None,
         size: int,
         after: str | None = None,
+        skip: int = 0,
     ) -> list[Row]:
-        """At most `size` rows in ascending order of id, those after the id `after`, that match `where` (foreign field
-        -> id) and `tags`."""
+        """At most `size` rows in ascending order of id, those after the id `after` and `skip` more, that match `where`
+        (foreign field -> id) and `tags`."""
+
+    def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
+        """How many rows match."""
 
 
 class Writer(Reader, Protocol):

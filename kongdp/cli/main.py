@@ -143,6 +143,30 @@ def _add_file_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
         subcommands, "template", _config_template, "print a settings file with every setting and its default",
         "kongdp config template > kongdp.conf",
     )  # fmt: skip
+    _add_transfer_commands(subcommands)
+
+
+def _add_transfer_commands(subcommands: "argparse._SubParsersAction[Parser]") -> None:
+    import_ = _add(
+        subcommands, "import", _config_import, "make a control plane's configuration that of a file",
+        "kongdp config import kong.yml --url http://127.0.0.1:8001", detail=(
+            "What the file does not hold is removed; it is one revision, which can be taken back."
+            "\nKONGDP_TOKEN in the environment, or --token-file, says who asks."
+        ),
+    )  # fmt: skip
+    import_.add_argument("file", metavar="FILE", help="YAML or JSON; - reads stdin")
+    import_.add_argument("--dry-run", action="store_true", help="only say what would change")
+    export = _add(
+        subcommands, "export", _config_export, "print a control plane's configuration",
+        "kongdp config export --url http://127.0.0.1:8001 -o kong.yml",
+    )  # fmt: skip
+    export.add_argument("-o", "--output", metavar="FILE", help="write to a file instead")
+    export.add_argument("--json", action="store_true", help="JSON instead of YAML")
+    for command in (import_, export):
+        command.add_argument("--url", default="http://127.0.0.1:8001", help="the control plane's Admin API")
+        command.add_argument("--group", default="default", help="name or id of the runtime group (default)")
+        command.add_argument("--token-file", metavar="FILE", help="file that holds an access token")
+        command.add_argument("--ca", metavar="FILE", help="certificate that the control plane's is checked with")
 
 
 def _add_hybrid_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -231,6 +255,18 @@ def _config_parse(arguments: argparse.Namespace) -> int:
     from kongdp.cli.config import parse
 
     return parse(arguments)
+
+
+def _config_import(arguments: argparse.Namespace) -> int:
+    from kongdp.cli.config_transfer import import_
+
+    return import_(arguments)
+
+
+def _config_export(arguments: argparse.Namespace) -> int:
+    from kongdp.cli.config_transfer import export
+
+    return export(arguments)
 
 
 def _config_template(arguments: argparse.Namespace) -> int:

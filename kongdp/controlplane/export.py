@@ -104,6 +104,11 @@ class Exporter:
         """The same for the event loop."""
         return await self._database.run(self.export, group_id)
 
+    def forget(self, group_id: str) -> None:
+        """Drop what is kept of a group that is gone."""
+        with self._lock:
+            self._mirrors.pop(group_id, None)
+
     def _load(self, group_id: str) -> _Mirror:
         entries: dict[str, dict[str, _Entry]] = {}
         with self._database.read() as connection:

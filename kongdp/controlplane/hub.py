@@ -112,7 +112,9 @@ class Hub:
     def leave(self, plane: DataPlane, reason: str) -> None:
         """A connection has ended."""
         LOG.log(NOTICE, "data plane %s (%s) disconnected: %s", plane.peer.node_id, plane.peer.ip, reason)
-        self._group(plane.peer.group_id).planes.discard(plane)
+        group = self._groups.get(plane.peer.group_id)
+        if group is not None:
+            group.planes.discard(plane)
         links = self._by_node.get(plane.peer.node_id, [])
         if plane in links:
             was_newest = links[-1] is plane
@@ -140,6 +142,14 @@ class Hub:
         for plane in self.connected(group_id):
             if not plane.peer.is_ours:
                 plane.dismiss("the pinned certificates have changed")
+
+    def forget_group(self, group_id: str, reason: str) -> None:
+        """The group is gone: end its connections and its pushes."""
+        for plane in self.connected(group_id):
+            plane.dismiss(reason)
+        group = self._groups.pop(group_id, None)
+        if group is not None and group.task is not None:
+            group.task.cancel()
 
     async def flush(self) -> None:
         """Wait until the rows in the database are what this process knows."""

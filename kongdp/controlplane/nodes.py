@@ -86,6 +86,9 @@ def save(database: Database, nodes: Sequence[Node]) -> None:
     """Write the rows of nodes that are alive."""
     rows = [{field.name: getattr(node, field.name) for field in fields(Node)} for node in nodes]
     with database.write() as connection:
+        # A node may outlive its group for a moment.
+        known = set(connection.scalars(sa.select(tables.groups.c.id)))
+        rows = [row for row in rows if row["group_id"] in known]
         database.upsert(connection, tables.nodes, rows, keep=("created_at",))
 
 

@@ -150,6 +150,16 @@ class Plane:
         if self._gate is not None:
             self._gate.dismiss_counters(node_id, reason)
 
+    def forget_group(self, group_id: str) -> None:
+        """A group is gone: end its connections and drop what is kept of it. Its data planes keep what they have."""
+        self.hub.forget_group(group_id, "the runtime group was deleted")
+        self.exporter.forget(group_id)
+
+    def place(self, sockets: Sequence[socket.socket]) -> str:
+        """Where data planes reach one of the two listeners: host and port."""
+        host = next(iter(self.options.names), None) or socket.gethostname()
+        return f"{host}:{sockets[0].getsockname()[1]}" if sockets else ""
+
     @property
     def count_connections(self) -> int:
         """Connections open at both listeners."""

@@ -207,8 +207,8 @@ def make_admin(settings: Settings, plane: Plane) -> admin.Make:
         pids={"master": os.getpid(), "workers": []},
     )
 
-    def make(store: Store) -> admin.Handle:
-        return AdminApi(store, schemas, info, endpoints=status.LISTED, clock=plane.clock).handle
+    def make(store: Store) -> AdminApi:
+        return AdminApi(store, schemas, info, endpoints=status.LISTED, clock=plane.clock)
 
     return make
 

@@ -47,7 +47,8 @@ def test_the_documented_commands_exist() -> None:
     """Stable from the first release on."""
     assert {" ".join(path) for path in COMMANDS} == {
         "run", "start", "stop", "quit", "restart", "reload", "health", "check", "config", "config parse",
-        "config template", "hybrid", "hybrid gen_cert", "control-plane", "control-plane run", "quickstart", "version",
+        "config template", "config import", "config export",
+        "hybrid", "hybrid gen_cert", "control-plane", "control-plane run", "quickstart", "version",
     }  # fmt: skip
 
 

@@ -1,93 +1,13 @@
 """The control plane as a process: one clear line for each thing that keeps it from starting, and a clean end."""
 
-import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PROGRAM = """
-import os, sys
-from kongdp.controlplane.server import run
-from kongdp.settings import SettingsError, load_settings
-try:
-    settings = load_settings(None, os.environ)
-except SettingsError as error:
-    sys.exit("\\n".join(error.problems))
-sys.exit(run(settings))
-"""
-LISTENERS = {
-    "KONG_ADMIN_LISTEN": "127.0.0.1:0",
-    "KONG_CLUSTER_LISTEN": "127.0.0.1:0",
-    "KONGDP_CLUSTER_TELEMETRY_LISTEN": "127.0.0.1:0",
-}
-
-
-class Process:
-    """A control plane of its own prefix."""
-
-    def __init__(self, prefix: Path, **environment: str) -> None:
-        self.prefix = prefix
-        settings = {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(prefix), **LISTENERS, **environment}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            env={"PATH": os.environ["PATH"], **settings},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-
-    def until_ready(self) -> "Process":
-        """Read what it says up to the line that it is ready."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line.rstrip())
-            if line.startswith("control plane ready"):
-                return self
-        raise AssertionError(self._process.communicate())
-
-    @property
-    def admin(self) -> str:
-        """The Admin API's URL."""
-        found = re.search(r"Admin API on (\S+),", self.lines[-1])
-        assert found is not None
-        return f"http://{found[1]}"
-
-    def get(self, path: str) -> object:
-        """The JSON at a path of the Admin API."""
-        with urllib.request.urlopen(self.admin + path, timeout=20) as response:
-            return json.load(response)
-
-    def post(self, path: str, body: object) -> object:
-        """What a POST there answers."""
-        request = urllib.request.Request(
-            self.admin + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return json.load(response)
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end: exit code and stderr."""
-        _out, err = self._process.communicate(timeout=60)
-        return self._process.returncode, err
-
-    def kill(self) -> None:
-        """Make sure that nothing is left."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
+from tests.support.control_plane_process import LISTENERS, Process
 
 
 @pytest.fixture

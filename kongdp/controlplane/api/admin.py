@@ -12,34 +12,36 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kongdp.adminapi import messages
+from kongdp.adminapi.api import AdminApi
 from kongdp.adminapi.store import Store
 from kongdp.controlplane.api.actors import actor_of
 from kongdp.controlplane.store.database import Database
 
-Handle = Callable[[messages.Request], messages.Response]
 # Makes the Admin API over a store: cheap, so that each transaction of the catalogue gets its own.
-Make = Callable[[Store], Handle]
+Make = Callable[[Store], AdminApi]
 
 
 def call(make: Make, store: Store, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
     """One call with a JSON body; status and answer (None when it is empty)."""
     raw = b"" if body is None else orjson.dumps(body)
     headers = {"content-type": "application/json"} if body is not None else {}
-    response = make(store)(messages.Request(method=method, path=path, headers=headers, body=raw, actor="catalogue"))
+    response = make(store).handle(
+        messages.Request(method=method, path=path, headers=headers, body=raw, actor="catalogue")
+    )
     return response.status, orjson.loads(response.body) if response.body else None
 
 
 class AdminEndpoint:
     """The ASGI endpoint of the default group's Admin API."""
 
-    def __init__(self, handle: Handle, database: Database, body_bytes_max: int) -> None:
-        self._handle = handle
+    def __init__(self, api: AdminApi, database: Database, body_bytes_max: int) -> None:
+        self._handle = api.handle
         self._database = database
         self._body_bytes_max = body_bytes_max
 
     async def answer(self, request: Request) -> Response:
         """Answer any method on any path."""
-        body = await self._body(request)
+        body = await read_body(request, self._body_bytes_max)
         if body is None:
             return JSONResponse({"message": "request body too large"}, 413)
         answer = await self._database.run(
@@ -55,13 +57,14 @@ class AdminEndpoint:
         )
         return Response(answer.body, answer.status, dict(answer.headers))
 
-    async def _body(self, request: Request) -> bytes | None:
-        """The whole body, or None when it is larger than allowed."""
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > self._body_bytes_max:
-                return None
-            pieces.append(piece)
-        return b"".join(pieces)
+
+async def read_body(request: Request, bytes_max: int) -> bytes | None:
+    """The whole body, or None when it is larger than allowed."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > bytes_max:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)

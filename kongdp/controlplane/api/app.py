@@ -14,7 +14,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kongdp import __version__
-from kongdp.controlplane.api import activity, admin, catalogue, groups, problems, revisions, status
+from kongdp.controlplane.api import (
+    activity,
+    admin,
+    catalogue,
+    config,
+    core_entities,
+    groups,
+    problems,
+    revisions,
+    status,
+)
 from kongdp.controlplane.catalogue import Catalogue
 from kongdp.controlplane.plane import Plane
 
@@ -33,11 +43,13 @@ def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_
     app.include_router(status.make_router(plane, node_id))
     app.include_router(groups.make_router(plane))
     app.include_router(revisions.make_router(plane))
+    api = make_admin(plane.changes.store(plane.default_group_id))
+    app.include_router(config.make_router(plane, api.schemas, body_bytes_max))
+    app.include_router(core_entities.make_router(plane, make_admin, body_bytes_max))
     entries = Catalogue(plane.changes, partial(admin.call, make_admin), plane.clock)
     app.include_router(catalogue.make_router(entries, plane.database))
     app.include_router(activity.make_router(entries, plane))
-    handle = make_admin(plane.changes.store(plane.default_group_id))
-    endpoint = admin.AdminEndpoint(handle, plane.database, body_bytes_max)
+    endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 
     async def anything_else(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)

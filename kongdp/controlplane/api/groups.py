@@ -4,17 +4,22 @@ expected hash.
 In: HTTP.  Out: JSON; decisions are made in `nodes`, `ledger`, `accounts`. Cold. Source: protocol notes 7.5, 7.6.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from kongdp.controlplane import accounts, groups, ledger, nodes
+from kongdp.controlplane.api import preconditions
 from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page_of
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.groups import Group
 from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.plane import Plane
+
+NameFilter = Annotated[str | None, Query(alias="filter[name][eq]", max_length=256)]
 
 COMPATIBILITY = {
     nodes.NORMAL: "COMPATIBILITY_STATE_FULLY_COMPATIBLE",
@@ -38,6 +43,28 @@ class CertificateRequest(BaseModel):
 
     cert: str = Field(max_length=65_536)
     title: str = Field(default="", max_length=1024)
+
+
+class NewGroup(BaseModel):
+    """A runtime group to create. `cluster_type` and `auth_type` are Konnect's; ours has one of each."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    description: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    cluster_type: Literal["CLUSTER_TYPE_CONTROL_PLANE", "CLUSTER_TYPE_HYBRID"] = "CLUSTER_TYPE_CONTROL_PLANE"
+    auth_type: Literal["pki_client_certs", "pinned_client_certs"] = "pki_client_certs"
+
+
+class GroupChange(BaseModel):
+    """What to change of a runtime group."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    description: str | None = None
+    labels: dict[str, str] | None = None
 
 
 def make_router(plane: Plane) -> APIRouter:
@@ -68,19 +95,23 @@ def make_router(plane: Plane) -> APIRouter:
 
 def _add_groups(router: APIRouter, plane: Plane) -> None:
     @router.get("")
-    async def list_groups(size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
-        """Every runtime group."""
+    async def list_groups(size: PageSize = 100, number: PageNumber = 1, name: NameFilter = None) -> dict[str, Any]:
+        """Every runtime group, or the one with a name."""
 
         def read() -> list[Group]:
             with plane.database.read() as connection:
                 return groups.all_groups(connection)
 
-        return page_of([_shown_group(group, plane) for group in await plane.database.run(read)], size, number)
+        found = [group for group in await plane.database.run(read) if name in (None, group.name)]
+        return page_of([_shown_group(group, plane) for group in found], size, number)
 
     @router.get("/{group}")
-    async def get_group(group: GroupName) -> dict[str, Any]:
+    async def get_group(group: GroupName) -> JSONResponse:
         """One runtime group."""
-        return _shown_group(await find_group(plane, group), plane)
+        shown = _shown_group(await find_group(plane, group), plane)
+        return preconditions.tagged(shown, shown)
+
+    _add_group_changes(router, plane)
 
     @router.get("/{group}/expected-config-hash")
     async def expected_hash(group: GroupName) -> dict[str, Any]:
@@ -93,6 +124,61 @@ def _add_groups(router: APIRouter, plane: Plane) -> None:
             "updated_at": int(payload.exported_at),
             "problem": plane.hub.problem(found.id),
         }
+
+
+def _add_group_changes(router: APIRouter, plane: Plane) -> None:
+    @router.post("", status_code=201)
+    async def create_group(body: NewGroup) -> JSONResponse:
+        """A new runtime group."""
+
+        def create() -> Group:
+            with plane.database.write() as connection:
+                return groups.create(connection, body.name, body.description, body.labels, plane.clock())
+
+        shown = _shown_group(await plane.database.run(create), plane)
+        return preconditions.tagged(shown, shown, 201)
+
+    @router.patch("/{group}")
+    async def update_group(group: GroupName, body: GroupChange, if_match: preconditions.IfMatch = None) -> JSONResponse:
+        """Change a group's name, description or labels; `default` keeps its name."""
+
+        def update() -> Group:
+            with plane.database.write() as connection:
+                found = _lock(connection, group)
+                preconditions.check(if_match, _shown_group(found, plane))
+                return groups.update(
+                    connection,
+                    found,
+                    plane.clock(),
+                    name=body.name,
+                    description=body.description,
+                    labels=body.labels,
+                )
+
+        shown = _shown_group(await plane.database.run(update), plane)
+        return preconditions.tagged(shown, shown)
+
+    @router.delete("/{group}", status_code=204)
+    async def delete_group(group: GroupName, if_match: preconditions.IfMatch = None) -> Response:
+        """Delete a group with everything in it; its data planes keep what they have. `default` cannot be deleted."""
+
+        def delete() -> Group:
+            with plane.database.write() as connection:
+                found = _lock(connection, group)
+                preconditions.check(if_match, _shown_group(found, plane))
+                groups.delete(connection, found)
+                return found
+
+        found = await plane.database.run(delete)
+        plane.forget_group(found.id)
+        await plane.refresh_trust()
+        return Response(status_code=204)
+
+    def _lock(connection: sa.Connection, id_or_name: str) -> Group:
+        found = groups.lock(connection, id_or_name)
+        if found is None:
+            raise ApiError(404, f"there is no runtime group {id_or_name!r}")
+        return found
 
 
 def _add_nodes(router: APIRouter, plane: Plane) -> None:
@@ -227,6 +313,8 @@ def _shown_group(group: Group, plane: Plane) -> dict[str, Any]:
         "description": group.description,
         "labels": group.labels,
         "config": {
+            "control_plane_endpoint": plane.place(plane.options.cluster_sockets),
+            "telemetry_endpoint": plane.place(plane.options.telemetry_sockets),
             "cluster_type": "CLUSTER_TYPE_CONTROL_PLANE",
             "auth_type": "pki_client_certs",
             "ca_fingerprint": plane.authority.fingerprint,

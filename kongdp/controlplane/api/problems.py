@@ -5,6 +5,7 @@ Kong's paths answer as Kong does (adminapi); this is for /v2. Cold. Source: prot
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +16,14 @@ from fastapi.responses import JSONResponse
 from kongdp.controlplane.accounts import SignInError
 from kongdp.controlplane.catalogue import CatalogueError
 from kongdp.controlplane.changes import UnknownGroupError
+from kongdp.controlplane.groups import GroupError
 from kongdp.controlplane.ledger import PinError
 from kongdp.controlplane.revisions import StaleError, UnknownRevisionError
+from kongdp.entities.declarative_errors import DeclarativeError
 
 LOG = logging.getLogger("kongdp.controlplane.api")
 # gRPC's codes, which koko and so Konnect use in errors.
-CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 412: 9, 413: 11, 429: 8, 500: 13, 503: 14}
+CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 405: 12, 412: 9, 413: 11, 415: 3, 429: 8, 500: 13, 503: 14}
 
 
 class ApiError(Exception):
@@ -32,45 +35,79 @@ class ApiError(Exception):
         self.fields = dict(fields or {})
 
 
-def problem(status: int, message: str, fields: Mapping[str, Any] | None = None) -> JSONResponse:
+def problem(
+    status: int, message: str, fields: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The error object as an answer."""
+    return JSONResponse(body_of(status, message, fields), status, dict(headers or {}))
+
+
+def body_of(status: int, message: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The error object."""
     details = [
-        {"type": "ERROR_TYPE_FIELD", "field": name, "messages": [text] if isinstance(text, str) else text}
-        for name, text in (fields or {}).items()
+        {
+            "type": "ERROR_TYPE_FIELD",
+            "field": _printable(name),
+            "messages": [_printable(text) for text in _texts(value)],
+        }
+        for name, value in (fields or {}).items()
     ]
-    return JSONResponse({"code": CODES.get(status, 2), "message": message, "details": details}, status)
+    return {"code": CODES.get(status, 2), "message": _printable(message), "details": details}
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+
+
+def _printable(text: str) -> str:
+    """Text that can be sent: half characters of the request are not repeated."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
+    """Status, message and fields of an error; 500 without details for what nobody expected."""
+    match error:
+        case ApiError() | CatalogueError():
+            return error.status, str(error), dict(error.fields)
+        case GroupError():
+            return error.status, str(error), {error.field: str(error)} if error.field else {}
+        case DeclarativeError():
+            return 400, "the configuration is not valid", {"config": error.lines()}
+        case UnknownGroupError() | UnknownRevisionError():
+            return 404, str(error), {}
+        case StaleError():
+            return 412, str(error), {}
+        case PinError():
+            return 400, str(error), {"cert": str(error)}
+        case SignInError():
+            return 429 if error.retry_after_s else 401, str(error), {}
+    LOG.error("unexpected: %s", type(error).__name__, exc_info=error)
+    return 500, "An unexpected error occurred", {}
+
+
+# Errors of the rooms below that have an answer of their own.
+KNOWN = (
+    ApiError,
+    CatalogueError,
+    GroupError,
+    DeclarativeError,
+    UnknownGroupError,
+    UnknownRevisionError,
+    StaleError,
+    PinError,
+    SignInError,
+)
 
 
 def install(app: FastAPI) -> None:
     """Have every error of ours answered by its object."""
 
-    @app.exception_handler(ApiError)
-    async def on_api_error(_request: Request, error: ApiError) -> JSONResponse:
-        return problem(error.status, str(error), error.fields)
+    async def on_known(_request: Request, error: Exception) -> JSONResponse:
+        wait = getattr(error, "retry_after_s", 0.0)
+        return problem(*described(error), {"Retry-After": str(math.ceil(wait))} if wait else None)
 
-    @app.exception_handler(CatalogueError)
-    async def on_catalogue_error(_request: Request, error: CatalogueError) -> JSONResponse:
-        return problem(error.status, str(error), error.fields)
-
-    @app.exception_handler(UnknownGroupError)
-    async def on_unknown_group(_request: Request, error: UnknownGroupError) -> JSONResponse:
-        return problem(404, str(error))
-
-    @app.exception_handler(UnknownRevisionError)
-    async def on_unknown_revision(_request: Request, error: UnknownRevisionError) -> JSONResponse:
-        return problem(404, str(error))
-
-    @app.exception_handler(StaleError)
-    async def on_stale(_request: Request, error: StaleError) -> JSONResponse:
-        return problem(412, str(error))
-
-    @app.exception_handler(PinError)
-    async def on_pin_error(_request: Request, error: PinError) -> JSONResponse:
-        return problem(400, str(error), {"cert": str(error)})
-
-    @app.exception_handler(SignInError)
-    async def on_sign_in_error(_request: Request, error: SignInError) -> JSONResponse:
-        return problem(429 if error.retry_after_s else 401, str(error))
+    for kind in KNOWN:
+        app.add_exception_handler(kind, on_known)
 
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:

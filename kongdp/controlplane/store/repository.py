@@ -8,8 +8,9 @@ Cold. Called inside `Database.read` or `Database.write`, off the event loop.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,9 @@ LOOKUP_FIELDS = frozenset(
 )
 # Longer values (keys, tokens) are indexed by digest: PostgreSQL refuses index entries beyond about 2,700 bytes.
 INDEXED_LENGTH_MAX = 200
+# Rows of one statement, and steps of progress.
+BUNCH = 500
+INDEXES = (tables.entity_keys, tables.entity_references, tables.entity_tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +80,19 @@ class GroupReader:
         tags: TagFilter | None = None,
         size: int,
         after: str | None = None,
+        skip: int = 0,
     ) -> list[Row]:
-        """At most `size` rows in ascending order of id, after the id `after`."""
-        query = self._rows(collection, where).limit(size)
+        """At most `size` rows in ascending order of id, after the id `after` and `skip` more."""
+        query = self._rows(collection, where).limit(size).offset(skip)
         if after is not None:
             query = query.where(tables.entities.c.id > after)
-        if tags is not None:
-            tag = tables.entity_tags
-            carried = [
-                sa.exists().where(_same_entity(tag), tag.c.tag == _indexed(name)).correlate(tables.entities)
-                for name in tags.tags
-            ]
-            query = query.where(sa.and_(sa.true(), *carried) if tags.every else sa.or_(sa.false(), *carried))
-        return list(self._connection.scalars(query))
+        return list(self._connection.scalars(_carrying(query, tags)))
+
+    def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
+        """How many rows match."""
+        rows = _carrying(self._rows(collection, where), tags).with_only_columns(tables.entities.c.id).order_by(None)
+        found = self._connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery()))
+        return found or 0
 
     def everything(self) -> Iterator[tuple[str, str, Row]]:
         """(collection, id, row) of all rows of the group, ordered by collection and id."""
@@ -144,6 +148,49 @@ class GroupWriter(GroupReader):
         self._connection.execute(sa.delete(tables.entities).where(*_is(tables.entities, identity)))
         self._note(collection, id, before, None)
 
+    def apply(self, changes: Sequence[EntityChange], on_progress: Callable[[int], None] = lambda done: None) -> None:
+        """Write many changes whose `before` is what is stored, a bunch of one kind at a time.
+
+        The caller has read the rows in this transaction, or holds the group's lock since it did. `on_progress` hears
+        how many are written.
+        """
+        done = 0
+        for _kind, group in groupby(changes, lambda change: (change.collection, _kind_of(change))):
+            for bunch in _bunches(list(group)):
+                self._apply_bunch(bunch)
+                done += len(bunch)
+                on_progress(done)
+
+    def _apply_bunch(self, changes: Sequence[EntityChange]) -> None:
+        """Changes of one collection and one kind."""
+        table = tables.entities
+        collection = changes[0].collection
+        ids = [change.id for change in changes]
+        mine = (table.c.group_id == self._group_id, table.c.collection == collection)
+        identities = [{"group_id": self._group_id, "collection": collection, "id": id} for id in ids]
+        if _kind_of(changes[0]) == "delete":
+            self._connection.execute(sa.delete(table).where(*mine, table.c.id.in_(ids)))
+        elif _kind_of(changes[0]) == "create":
+            rows = [{**identity, "row": change.after} for identity, change in zip(identities, changes, strict=True)]
+            self._connection.execute(sa.insert(table), rows)
+        else:
+            statement = sa.update(table).where(*mine, table.c.id == sa.bindparam("of")).values(row=sa.bindparam("new"))
+            self._connection.execute(statement, [{"of": change.id, "new": change.after} for change in changes])
+            for index in INDEXES:
+                of_group = (index.c.group_id == self._group_id, index.c.collection == collection)
+                self._connection.execute(sa.delete(index).where(*of_group, index.c.id.in_(ids)))
+        for index in INDEXES:
+            entries = [
+                identity | entry
+                for identity, change in zip(identities, changes, strict=True)
+                if change.after is not None
+                for entry in _indexes(change.after)[index]
+            ]
+            if entries:
+                self._connection.execute(sa.insert(index), entries)
+        for change in changes:
+            self._note(collection, change.id, change.before, change.after)
+
     @property
     def changes(self) -> list[EntityChange]:
         """What this transaction changed so far; an entity that ends as it began is not in it."""
@@ -166,6 +213,27 @@ class GroupWriter(GroupReader):
         added = [identity | entry for entry in new if entry not in old]
         if added:
             self._connection.execute(sa.insert(index), added)
+
+
+def _kind_of(change: EntityChange) -> str:
+    return "create" if change.before is None else "delete" if change.after is None else "update"
+
+
+def _bunches(changes: Sequence[EntityChange]) -> Iterator[Sequence[EntityChange]]:
+    for start in range(0, len(changes), BUNCH):
+        yield changes[start : start + BUNCH]
+
+
+def _carrying(query: sa.Select[tuple[Any]], tags: TagFilter | None) -> sa.Select[tuple[Any]]:
+    """Those of the rows that carry the tags."""
+    if tags is None:
+        return query
+    tag = tables.entity_tags
+    carried = [
+        sa.exists().where(_same_entity(tag), tag.c.tag == _indexed(name)).correlate(tables.entities)
+        for name in tags.tags
+    ]
+    return query.where(sa.and_(sa.true(), *carried) if tags.every else sa.or_(sa.false(), *carried))
 
 
 def _is(table: sa.Table, values: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
