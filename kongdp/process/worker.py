@@ -20,7 +20,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -35,13 +35,13 @@ from kongdp.process.access_log_writer import AccessLogWriter
 from kongdp.process.channel import ChannelClient
 from kongdp.process.lifeline import Lifeline, LifelineWatch
 from kongdp.process.logs import configure_logs, reopen_logs
-from kongdp.process.messages import Applied, Begin, Change, Commit, Failed, Hello, Message, Slice, WantTable
+from kongdp.process.messages import Applied, Begin, Commit, Failed, Hello, Message, Slice, WantTable
 from kongdp.process.spec import read_spec
 from kongdp.proxy import deadlines
 from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import Surroundings
-from kongdp.proxy.snapshot import EMPTY_HASH, Entities, Snapshot, compile_steps, empty_snapshot
+from kongdp.proxy.snapshot import EMPTY_HASH, Edit, Entities, Snapshot, compile_steps, empty_snapshot, read_changes
 from kongdp.settings import Settings
 from kongdp.telemetry.access_log import AccessLogError
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
@@ -77,11 +77,12 @@ class RouteRows(dict[str, RouteCounters]):
 
 @dataclass(slots=True)
 class Incoming:
-    """A configuration on its way: what `begin` announced and the slices so far."""
+    """A configuration on its way: what `begin` announced and the slices so far. `problem`: why it cannot be applied."""
 
     hash: str
     full: bool
-    changes: list[Change]
+    edits: list[Edit] = field(default_factory=list)
+    problem: str = ""
 
 
 class Worker:
@@ -158,8 +159,7 @@ class Worker:
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Slice):
-            if self._incoming is not None:
-                self._incoming.changes.extend(message.changes)
+            self._take(message)
         elif isinstance(message, Commit):
             self._commit(message)
 
@@ -172,7 +172,18 @@ class Worker:
         if message.base_hash is not None and message.base_hash != self._env.snapshot.hash:
             self._channel.send(WantTable(self._env.snapshot.hash))
             return
-        self._incoming = Incoming(message.hash, message.base_hash is None, [])
+        self._incoming = Incoming(message.hash, message.base_hash is None)
+
+    def _take(self, message: Slice) -> None:
+        incoming = self._incoming
+        if incoming is None or incoming.problem:
+            return
+        try:
+            incoming.edits.extend(read_changes(message.changes))
+        except Exception as problem:  # as in _apply
+            log.exception("configuration %s cannot be read", incoming.hash)
+            incoming.problem = f"{type(problem).__name__}: {problem}"
+            incoming.edits.clear()
 
     def _commit(self, message: Commit) -> None:
         incoming, self._incoming = self._incoming, None
@@ -180,14 +191,18 @@ class Worker:
             if message.hash == self._env.snapshot.hash:
                 self._applied(message.hash, 0.0)
             return
-        if incoming.hash == message.hash:
+        if incoming.hash != message.hash:
+            return
+        if incoming.problem:
+            self._channel.send(Failed(incoming.hash, incoming.problem))
+        else:
             self._applying = self._loop.create_task(self._apply(incoming))
 
     async def _apply(self, incoming: Incoming) -> None:
         """Compile beside the live snapshot, a millisecond at a time, then swap."""
         began = monotonic()
         steps = compile_steps(
-            self._env.snapshot, incoming.hash, incoming.changes, self._around, self._certificates, full=incoming.full
+            self._env.snapshot, incoming.hash, incoming.edits, self._around, self._certificates, full=incoming.full
         )
         try:
             snapshot = await self._in_slices(steps)

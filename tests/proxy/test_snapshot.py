@@ -10,7 +10,7 @@ import pytest
 from kongdp.entities import declarative
 from kongdp.entities.table import Table
 from kongdp.proxy.plan import RoutePlan, Surroundings
-from kongdp.proxy.snapshot import Snapshot, compile_steps, empty_snapshot
+from kongdp.proxy.snapshot import Snapshot, compile_steps, empty_snapshot, read_changes
 from kongdp.routing.route import RouteError
 from kongdp.telemetry.segment import Segment
 from kongdp.upstream.pool import PoolLimits, Pools
@@ -48,7 +48,9 @@ def service(name: str, **fields: Any) -> dict[str, Any]:
 def applied(around: Surroundings, previous: Snapshot, old: Table, new: Table) -> Snapshot:
     """The snapshot after the difference from `old` to `new`, compiled over `previous`."""
     changes = declarative.difference(old, new)
-    steps = compile_steps(previous, "1" * 32, changes, around, lambda entities, store: store, full=not old)
+    steps = compile_steps(
+        previous, "1" * 32, read_changes(changes), around, lambda entities, store: store, full=not old
+    )
     while True:
         try:
             next(steps)

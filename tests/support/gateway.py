@@ -22,7 +22,7 @@ from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import AccessLog, Environment, Limits
 from kongdp.proxy.plan import Surroundings
 from kongdp.proxy.respond import ErrorPages, Stamps
-from kongdp.proxy.snapshot import compile_steps, empty_snapshot
+from kongdp.proxy.snapshot import compile_steps, empty_snapshot, read_changes
 from kongdp.routing.router import finish
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
 from kongdp.telemetry.segment import Segment
@@ -74,7 +74,12 @@ class Gateway:
         table = declarative.load(config, plugins=None)
         changes = [(collection, id_, row) for collection, rows in table.items() for id_, row in rows.items()]
         steps = compile_steps(
-            self.env.snapshot, "1" * 32, changes, self.around, lambda entities, previous: previous, full=True
+            self.env.snapshot,
+            "1" * 32,
+            read_changes(changes),
+            self.around,
+            lambda entities, previous: previous,
+            full=True,
         )
         self.env.snapshot = finish(steps)  # type: ignore[arg-type,assignment]
         self.names = {id_: row["name"] for id_, row in table.get("routes", {}).items()}
@@ -162,10 +167,11 @@ async def running_gateway(
         pools.close_idle()
         sweeper.cancel()
         await asyncio.gather(sweeper, return_exceptions=True)
-        for _ in range(50):
+        for _ in range(1000):
             if not env.connections and not gateway.pools_open():
                 break
             await asyncio.sleep(0.01)
+            pools.close_idle()  # a connection that was still being opened has come to its pool
         assert not env.connections, env.connections
         assert not gateway.pools_open(), list(env.pools)
 
