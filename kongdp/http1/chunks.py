@@ -125,10 +125,11 @@ class ChunkWalker:
         found = _SIZE_LINE.fullmatch(data, start, end)
         if not found:
             raise _bad(f"chunk size is not hexadecimal: {data[start : min(end, start + 40)]!r}")
-        self._extension_bytes += end - found.end(1)
-        if self._extension_bytes > EXTENSION_BYTES_MAX:
-            raise _bad(f"chunk extensions of more than {EXTENSION_BYTES_MAX} bytes")
         digits = found[1]
+        if len(digits) != end - start:
+            self._extension_bytes += end - start - len(digits)
+            if self._extension_bytes > EXTENSION_BYTES_MAX:
+                raise _bad(f"chunk extensions of more than {EXTENSION_BYTES_MAX} bytes")
         size = int(digits, 16)
         if size > _SIZE_MAX:
             raise _bad("chunk size does not fit")

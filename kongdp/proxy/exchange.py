@@ -58,28 +58,13 @@ class Exchange(Tries):
 
     def begin(self) -> None:
         """Route the request and start it on its way."""
+        authority = self._read_target()
+        if authority is None:
+            return
         head = self.head
-        raw = head.target
-        authority = b""
-        if raw[:1] == b"/":
-            self.raw_path, self.query = target.split(raw)
-        else:
-            parsed = target.parse(raw, head.method)
-            self.raw_path, self.query = raw, b""
-            if parsed is None or parsed.form is not target.Form.ABSOLUTE:
-                self.refuse(400, "Bad request")
-                return
-            self.raw_path, self.query, authority = parsed.path, parsed.query, parsed.authority
-        path = self.raw_path
-        if target.is_refused(path):
-            self.refuse(400, "Bad request")
-            return
-        if head.method == b"TRACE":
-            self.refuse(405, "Method not allowed")
-            return
         env = self.env
         client = self.client
-        self.path = path = target.normalize(path)
+        self.path = path = target.normalize(self.raw_path)
         # a client of HTTP/1.0 may name no host; nginx's $host is the server's name then
         self.host = effective_host(authority or head.host or NAMELESS)
         snapshot = env.snapshot
@@ -101,19 +86,45 @@ class Exchange(Tries):
         self.upstream_path = target.escape(plan.upstream_path(path, match.prefix_length)) + self.query
         if plan.gated and self._gate(plan):
             return
-        limit = env.limits.body_bytes_max
-        if limit and head.content_length > limit:
-            self.refuse(413, "Payload too large")
-            return
         self._prepare_tries(plan)
         if head.has_body:
-            bound = env.limits.body_buffer_bytes if plan.request_buffering else env.limits.stream_buffer_bytes
-            self._body = RequestBody(-1 if head.chunked else head.content_length, bound)
-            # a body may come with its head, so wait for the rest of this read: request_body starts the way upstream
-            if not plan.request_buffering:
-                env.loop.call_soon(self._start_streaming)
+            self._await_body(plan)
+        else:
+            self._next_try()
+
+    def _read_target(self) -> bytes | None:
+        """Take the request-target apart; the authority of one in absolute form, else b"", or None when it was refused."""
+        head = self.head
+        raw = head.target
+        authority = b""
+        if raw[:1] == b"/":
+            self.raw_path, self.query = target.split(raw)
+        else:
+            parsed = target.parse(raw, head.method)
+            self.raw_path, self.query = raw, b""
+            if parsed is None or parsed.form is not target.Form.ABSOLUTE:
+                self.refuse(400, "Bad request")
+                return None
+            self.raw_path, self.query, authority = parsed.path, parsed.query, parsed.authority
+        if target.is_refused(self.raw_path):
+            self.refuse(400, "Bad request")
+            return None
+        if head.method == b"TRACE":
+            self.refuse(405, "Method not allowed")
+            return None
+        return authority
+
+    def _await_body(self, plan: RoutePlan) -> None:
+        """A body may come with its head, so wait for the rest of this read: `request_body` starts the way upstream."""
+        head = self.head
+        limits = self.env.limits
+        if limits.body_bytes_max and head.content_length > limits.body_bytes_max:
+            self.refuse(413, "Payload too large")
             return
-        self._next_try()
+        bound = limits.body_buffer_bytes if plan.request_buffering else limits.stream_buffer_bytes
+        self._body = RequestBody(-1 if head.chunked else head.content_length, bound)
+        if not plan.request_buffering:
+            self.env.loop.call_soon(self._start_streaming)
 
     def _gate(self, plan: RoutePlan) -> bool:
         """Answers that a route's protocols or the lack of a service give at once (Kong's router contract, section 8)."""

@@ -55,7 +55,7 @@ async def scripted_upstream(
             with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls, limit=1 << 21)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls, limit=1 << 21, backlog=4096)
     upstream.port = server.sockets[0].getsockname()[1]
     try:
         yield upstream
