@@ -51,8 +51,8 @@ class Loaded:
 
 @dataclass(slots=True)
 class _Item:
-    """One entity of the input, before it is a row. `raw` has no children in it; `family`: the items of its top-level
-    entity, itself among them.
+    """One entity of the input, before it is a row. `raw` has no children in it; `root`: the top-level entity it is
+    nested in. Items point upwards only: a load happens without garbage collection.
     """
 
     collection: str
@@ -62,7 +62,7 @@ class _Item:
     parent_field: str = ""
     id: str = ""
     references: tuple[Reference, ...] = ()
-    family: "list[_Item]" = field(default_factory=list)
+    root: "_Item | None" = None
 
 
 def load(
@@ -156,7 +156,7 @@ class _Loader:
     warnings: list[str] = field(default_factory=list)
     items: dict[str, list[_Item | Made]] = field(default_factory=dict)
     taken: _Remembered = field(default_factory=dict)
-    fresh: list[tuple[str, bytes, list[_Item]]] = field(default_factory=list)
+    fresh: list[tuple[str, bytes, _Item]] = field(default_factory=list)
     table: Table = field(default_factory=dict)
     keys: dict[str, dict[Any, str]] = field(default_factory=dict)
     content_ids: set[str] = field(default_factory=set)
@@ -215,7 +215,7 @@ class _Loader:
                 continue
             item = self._read_entity(name, raw, (None, name, position), prepare, None, "")
             if item is not None and text is not None:
-                self.fresh.append((name, text, item.family))
+                self.fresh.append((name, text, item))
         return None
 
     def _read_list(
@@ -248,8 +248,7 @@ class _Loader:
             raw = prepare.apply(name, raw)
         item = _Item(name, place, raw, parent, parent_field)
         if parent is not None:
-            item.family = parent.family
-        item.family.append(item)
+            item.root = parent.root or parent
         self.items[name].append(item)
         children = _children()[name]
         if not raw.keys().isdisjoint(children):
@@ -330,7 +329,13 @@ class _Loader:
     def memory(self) -> Memory:
         """What the next load may take over from this one, which was sound."""
         table = self.table
-        for name, text, family in self.fresh:
+        families: dict[int, list[_Item]] = {}
+        for items in self.items.values():
+            for item in items:
+                if isinstance(item, _Item):
+                    families.setdefault(id(item.root or item), []).append(item)
+        for name, text, root in self.fresh:
+            family = families[id(root)]
             if any(self._expires(item) for item in family):
                 continue
             made = (Made(item.collection, item.id, table[item.collection][item.id], item.references) for item in family)

@@ -185,6 +185,7 @@ class Pipeline:
             log.error("configuration from %s cannot be read: %s", candidate.origin, error)
             return Unreadable(str(error))
         except DeclarativeError as error:
+            error.__traceback__ = None  # it would keep the whole configuration alive, in a cycle
             return self._reject(candidate, _validation_report(error, config_hash), error)
         except RouteError as error:
             return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.routing", str(error), config_hash))

@@ -317,8 +317,13 @@ class Worker:
         self._loop.call_later(1.0, self._tick, now + 1.0)
 
     def _collect(self, busy: int) -> None:
-        """Garbage by the clock: young objects each second, everything else when nobody waits or it cannot be put off."""
+        """Garbage by the clock: young objects each second, everything else when nobody waits or it cannot be put off.
+
+        None while a configuration arrives: all of it is young, 200 ms of walking at 100,000 routes.
+        """
         self._seconds_since_full += 1
+        if self._incoming is not None or self._applying is not None:
+            return
         wait = FULL_COLLECTION_IDLE_S if not busy else FULL_COLLECTION_BUSY_S
         if self._seconds_since_full >= wait:
             self._seconds_since_full = 0
