@@ -65,6 +65,11 @@ class Accounts:
         self._throttle = Throttle()
         self._throttle_lock = threading.Lock()
 
+    @property
+    def hasher(self) -> PasswordHasher:
+        """What makes password hashes."""
+        return self._hasher
+
     def ensure_admin(self) -> str | None:
         """Make the first administrator when there is no user yet; returns the generated password, which is kept
         nowhere.
@@ -83,6 +88,8 @@ class Accounts:
         """Check a password. Raises SignInError, also while the name or the address must wait."""
         keys = (f"name:{name[:256]}", f"address:{address}")
         self._check_wait(keys)
+        if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+            raise SignInError("wrong user name or password")
         with self._database.read() as connection:
             row = connection.execute(sa.select(tables.users).where(tables.users.c.name == name)).first()
         # A name that does not exist is checked too, so that the time of an answer does not tell which names do.
@@ -120,7 +127,7 @@ class Accounts:
     def _matches(self, hashed: str, password: str) -> bool:
         try:
             return len(password) <= PASSWORD_LENGTH_MAX and self._hasher.verify(hashed, password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
 

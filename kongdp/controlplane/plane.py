@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from kongdp.controlplane import activity, activity_rollup, catalogue, groups, ledger, nodes
+from kongdp.controlplane import activity, activity_rollup, audit, catalogue, groups, ledger, nodes
 from kongdp.controlplane.accounts import Accounts
 from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.authority import Authority
@@ -78,6 +78,7 @@ class Plane:
         self._ingest: CounterIngest | None = None
         self._gate: Gate | None = None
         self._listeners: list[ClusterListener] = []
+        self._is_listening = False
         self._housekeepers: list[asyncio.Task[None]] = []
 
     @property
@@ -128,6 +129,7 @@ class Plane:
         ]
         for listener in self._listeners:
             await listener.start()
+        self._is_listening = True
         self._housekeepers = [
             asyncio.create_task(self._repeat(HOUSEKEEPING_S, self._keep_house)),
             asyncio.create_task(self._repeat(ROLLUP_S, self.tidy_activity)),
@@ -135,6 +137,7 @@ class Plane:
 
     async def stop(self) -> None:
         """Close every connection, write what is known, close the database."""
+        self._is_listening = False
         for housekeeper in self._housekeepers:
             housekeeper.cancel()
         await asyncio.gather(*(listener.stop(FAREWELL) for listener in self._listeners))
@@ -164,6 +167,11 @@ class Plane:
     def count_connections(self) -> int:
         """Connections open at both listeners."""
         return sum(listener.count_connections for listener in self._listeners)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether data planes can come: from `start` to `stop`."""
+        return self._is_listening
 
     async def is_database_reachable(self) -> bool:
         """Whether the database answers."""
@@ -205,6 +213,7 @@ class Plane:
     def _purge(self) -> None:
         with self.database.write() as connection:
             count = nodes.purge(connection, self.clock() - self.options.purge_delay_s)
+            audit.purge(connection, self.clock())
         if count:
             LOG.info("removed %d data planes that were not seen for %.0f s", count, self.options.purge_delay_s)
 

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TextIO
 
@@ -32,6 +33,7 @@ from kongdp.adminapi.store import Store
 from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.api import admin, status
 from kongdp.controlplane.api.app import build_app
+from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
 from kongdp.controlplane.plane import Options, Plane, open_plane
@@ -129,7 +131,7 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         await asyncio.gather(*(server.until_started() for server in servers))
         pid_file = Path(settings.prefix) / "pids" / "control-plane.pid"
         pid_file.write_text(f"{os.getpid()}\n")
-        _say_ready(settings, plane, opened)
+        _say_ready(plane, opened)
         on_ready([_place(*each) for sockets in opened.sockets.values() for each in sockets])
         waiting = asyncio.create_task(stopping.wait())
         done, _pending = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -172,13 +174,17 @@ class _ApiServer(uvicorn.Server):
 def _api_configs(
     settings: Settings, app: FastAPI, plane: Plane, opened: Opened
 ) -> Iterator[tuple[uvicorn.Config, list[socket.socket]]]:
-    """One server for plain addresses, one for those with TLS, as far as there are any."""
-    for has_tls in (False, True):
-        sockets = [sock for listener, sock in opened.sockets["admin_listen"] if listener.ssl is has_tls]
+    """One server for each kind of address, as far as there are any: with and without TLS, open and guarded."""
+    for has_tls, is_open in product((False, True), repeat=2):
+        sockets = [
+            sock
+            for listener, sock in opened.sockets["admin_listen"]
+            if listener.ssl is has_tls and asks_for_nothing(listener) is is_open
+        ]
         if not sockets:
             continue
         config = uvicorn.Config(
-            app,
+            Guard(app, plane, is_open=is_open),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -190,6 +196,11 @@ def _api_configs(
         if has_tls:
             config.ssl = _admin_context(settings, plane)
         yield config, sockets
+
+
+def asks_for_nothing(listener: Listener) -> bool:
+    """Whether a listener lets everyone in: only those that nobody outside this machine reaches do, as Kong's default."""
+    return listener.path is not None or listener.address in LOOPBACK
 
 
 def make_admin(settings: Settings, plane: Plane) -> admin.Make:
@@ -324,12 +335,7 @@ def node_id(settings: Settings) -> str:
         return made
 
 
-def _say_ready(settings: Settings, plane: Plane, opened: Opened) -> None:
-    for listener in settings.admin_listen:
-        if listener.path is None and listener.address not in LOOPBACK:
-            LOG.warning(
-                "admin_listen %s: the Admin API asks for no credentials and is open to the network", listener.place
-            )
+def _say_ready(plane: Plane, opened: Opened) -> None:
     shown = {name: ", ".join(_place(*each) for each in sockets) for name, sockets in opened.sockets.items()}
     print(
         f"control plane ready: Admin API on {shown['admin_listen'] or 'no address'}, data planes on"

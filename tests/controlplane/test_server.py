@@ -1,7 +1,11 @@
 """The control plane as a process: one clear line for each thing that keeps it from starting, and a clean end."""
 
+import base64
+import re
 import signal
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +125,26 @@ def test_a_prefix_that_cannot_be_written_is_said(tmp_path: Path, processes: list
     processes.append(process)
     code, err = process.end()
     assert (code, "prefix" in err) == (1, True)
+
+
+def test_an_address_beyond_this_machine_asks_for_credentials(tmp_path: Path, processes: list[Process]) -> None:
+    """The first administrator's password opens it; loopback beside it stays as Kong's."""
+    process = Process(tmp_path, KONG_ADMIN_LISTEN="127.0.0.1:0, 0.0.0.0:0")
+    processes.append(process)
+    process.until_ready()
+    places = re.findall(r"(?:127\.0\.0\.1|0\.0\.0\.0):\d+", process.lines[-1])[:2]
+    password = next(line.rpartition(" ")[2] for line in process.lines if "Password" in line)
+    basic = base64.b64encode(f"admin:{password}".encode()).decode()
+
+    def status(place: str, **fields: str) -> int:
+        request = urllib.request.Request(f"http://{place.replace('0.0.0.0', '127.0.0.1')}/services", headers=fields)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert [status(place) for place in places] == [200, 401]
+    assert status(places[1], Authorization=f"Basic {basic}") == 200
+    assert status(places[1], Authorization="Basic nonsense") == 401

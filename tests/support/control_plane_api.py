@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from kongdp.controlplane.api.app import build_app
+from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.plane import Clock
 from kongdp.controlplane.server import make_admin
 from kongdp.settings import load_settings
@@ -55,9 +56,9 @@ class Api:
 
 @asynccontextmanager
 async def served(
-    directory: Path, database_url: str | None = None, clock: Clock | None = None, **app_options: Any
+    directory: Path, database_url: str | None = None, clock: Clock | None = None, *, is_open: bool = True
 ) -> AsyncIterator[Api]:
-    """The application over a control plane that runs within the block."""
+    """The application over a control plane that runs within the block; `is_open`: as on loopback."""
     settings = load_settings(None, {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(directory)})
     async with running(directory, database_url=database_url, clock=clock) as plane:
         app = build_app(
@@ -65,8 +66,7 @@ async def served(
             make_admin(settings, plane.plane),
             node_id=NODE_ID,
             body_bytes_max=BODY_BYTES_MAX,
-            **app_options,
         )
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app=Guard(app, plane.plane, is_open=is_open), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8001") as client:
             yield Api(client, plane)

@@ -17,3 +17,9 @@ def actor_of(request: HTTPConnection, channel: str = "admin API") -> str:
         return str(identity.name)
     peer = request.client.host if request.client is not None else "unix socket"
     return f"{channel} ({peer})"
+
+
+def may_see(request: HTTPConnection, group_id: str) -> bool:
+    """Whether the caller may look into a group; where no credentials are asked for, everyone may."""
+    identity = request.scope.get(IDENTITY)
+    return identity is None or bool(identity.may("viewer", group_id))

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from kongdp import __version__
 from kongdp.controlplane.api import (
+    accounts,
     activity,
     admin,
     catalogue,
@@ -42,6 +43,7 @@ def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_
     problems.install(app)
     app.include_router(status.make_router(plane, node_id))
     app.include_router(groups.make_router(plane))
+    app.include_router(accounts.make_router(plane))
     app.include_router(revisions.make_router(plane))
     api = make_admin(plane.changes.store(plane.default_group_id))
     app.include_router(config.make_router(plane, api.schemas, body_bytes_max))

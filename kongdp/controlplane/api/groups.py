@@ -7,12 +7,13 @@ In: HTTP.  Out: JSON; decisions are made in `nodes`, `ledger`, `accounts`. Cold.
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from kongdp.controlplane import accounts, groups, ledger, nodes
 from kongdp.controlplane.api import preconditions
+from kongdp.controlplane.api.actors import may_see
 from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page_of
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.groups import Group
@@ -95,14 +96,20 @@ def make_router(plane: Plane) -> APIRouter:
 
 def _add_groups(router: APIRouter, plane: Plane) -> None:
     @router.get("")
-    async def list_groups(size: PageSize = 100, number: PageNumber = 1, name: NameFilter = None) -> dict[str, Any]:
-        """Every runtime group, or the one with a name."""
+    async def list_groups(
+        request: Request, size: PageSize = 100, number: PageNumber = 1, name: NameFilter = None
+    ) -> dict[str, Any]:
+        """Every runtime group that the caller may see, or the one with a name."""
 
         def read() -> list[Group]:
             with plane.database.read() as connection:
                 return groups.all_groups(connection)
 
-        found = [group for group in await plane.database.run(read) if name in (None, group.name)]
+        found = [
+            group
+            for group in await plane.database.run(read)
+            if name in (None, group.name) and may_see(request, group.id)
+        ]
         return page_of([_shown_group(group, plane) for group in found], size, number)
 
     @router.get("/{group}")

@@ -19,6 +19,7 @@ from kongdp.controlplane.changes import UnknownGroupError
 from kongdp.controlplane.groups import GroupError
 from kongdp.controlplane.ledger import PinError
 from kongdp.controlplane.revisions import StaleError, UnknownRevisionError
+from kongdp.controlplane.users import AccountError
 from kongdp.entities.declarative_errors import DeclarativeError
 
 LOG = logging.getLogger("kongdp.controlplane.api")
@@ -69,7 +70,7 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
     match error:
         case ApiError() | CatalogueError():
             return error.status, str(error), dict(error.fields)
-        case GroupError():
+        case GroupError() | AccountError():
             return error.status, str(error), {error.field: str(error)} if error.field else {}
         case DeclarativeError():
             return 400, "the configuration is not valid", {"config": error.lines()}
@@ -90,6 +91,7 @@ KNOWN = (
     ApiError,
     CatalogueError,
     GroupError,
+    AccountError,
     DeclarativeError,
     UnknownGroupError,
     UnknownRevisionError,

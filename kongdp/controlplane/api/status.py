@@ -61,6 +61,18 @@ def make_router(plane: Plane, node_id: str) -> APIRouter:
             "database": {"reachable": await plane.is_database_reachable()},
         }
 
+    @router.get("/v2/health")
+    async def health() -> dict[str, str]:
+        """That this process answers."""
+        return {"status": "ok"}
+
+    @router.get("/v2/ready", responses={503: {"description": "not ready"}})
+    async def ready() -> JSONResponse:
+        """Whether this process can do its work: its database answers and its listeners take data planes."""
+        checks = {"database": await plane.is_database_reachable(), "listeners": plane.is_listening}
+        is_ready = all(checks.values())
+        return JSONResponse({"status": "ready" if is_ready else "not ready", **checks}, 200 if is_ready else 503)
+
     @router.get("/metrics")
     async def metrics() -> Response:
         """Kong's metrics of a control plane, in Prometheus' text format."""

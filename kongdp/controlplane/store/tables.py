@@ -212,6 +212,63 @@ users = sa.Table(
     sa.Column("updated_at", Time, nullable=False),
 )
 
+user_roles = sa.Table(
+    "user_roles",
+    METADATA,
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("group_id", Id, sa.ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("role", sa.String(32), nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    METADATA,
+    # Of sessions and tokens only digests are kept: whoever reads the database cannot sign in.
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("used_at", Time, nullable=False),
+    sa.Index("ix_sessions_user_id", "user_id"),
+)
+
+access_tokens = sa.Table(
+    "access_tokens",
+    METADATA,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("role", sa.String(32), nullable=False),
+    # Ids of the groups it is good for; null: all that its owner may see.
+    sa.Column("groups", Json, nullable=True),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("expires_at", Time, nullable=False),
+    sa.Column("used_at", Time, nullable=True),
+    sa.Index("ix_access_tokens_user_id", "user_id"),
+)
+
+audit = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("number", Serial, primary_key=True, autoincrement=True),
+    sa.Column("at", Time, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("status", sa.SmallInteger, nullable=False),
+    sa.Index("ix_audit_at", "at"),
+)
+
+# What replicas share besides rows: the authority's certificate and key, so that each of them can enrol nodes.
+shared_files = sa.Table(
+    "shared_files",
+    METADATA,
+    sa.Column("name", Key, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+)
+
 catalogue_services = sa.Table(
     "catalogue_services",
     METADATA,
