@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from kongdp.entities.declarative_errors import DeclarativeError, Place, error_of
-from kongdp.entities.declarative_memory import Made, Memory, Reference, head_of, text_of
+from kongdp.entities.declarative_memory import Made, Memory, Reference, head_of, mark_of
 from kongdp.entities.declarative_preparation import Preparation, preparation_of
 from kongdp.entities.declarative_text import parse_text
 from kongdp.entities.identity import derive_id
@@ -206,16 +206,16 @@ class _Loader:
         taken = self.taken.setdefault(name, {})
         items = self.items.setdefault(name, [])
         for position, raw in enumerate(value):
-            text = text_of(raw)
-            made = None if text is None else remembered.pop(text, None)
-            if text is not None and made is not None:
-                taken[text] = made
+            mark = mark_of(raw)
+            made = None if mark is None else remembered.pop(mark, None)
+            if mark is not None and made is not None:
+                taken[mark] = made
                 for entry in made:
                     (items if entry.collection == name else self.items.setdefault(entry.collection, [])).append(entry)
                 continue
             item = self._read_entity(name, raw, (None, name, position), prepare, None, "")
-            if item is not None and text is not None:
-                self.fresh.append((name, text, item))
+            if item is not None and mark is not None:
+                self.fresh.append((name, mark, item))
         return None
 
     def _read_list(
@@ -334,12 +334,12 @@ class _Loader:
             for item in items:
                 if isinstance(item, _Item):
                     families.setdefault(id(item.root or item), []).append(item)
-        for name, text, root in self.fresh:
+        for name, mark, root in self.fresh:
             family = families[id(root)]
             if any(self._expires(item) for item in family):
                 continue
             made = (Made(item.collection, item.id, table[item.collection][item.id], item.references) for item in family)
-            self.taken[name][text] = tuple(made)
+            self.taken[name][mark] = tuple(made)
         return Memory(head_of(self.data), self.schemas, self.taken)
 
     def _row(self, schema: Schema, raw: Mapping[str, Any], id: str, before: Row | None, problems: Problems) -> Row:

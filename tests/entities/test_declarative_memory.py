@@ -8,7 +8,7 @@ import pytest
 
 from kongdp.entities import declarative
 from kongdp.entities.declarative import DeclarativeError, Loaded, load_config
-from kongdp.entities.declarative_memory import text_of
+from kongdp.entities.declarative_memory import mark_of
 from kongdp.entities.schemas import build_schemas
 
 SCHEMAS = build_schemas(plugins=None)
@@ -111,8 +111,8 @@ def test_end_is_counted_anew_when_a_credential_has_a_time_to_live() -> None:
 
 def test_values_are_told_apart_when_they_only_compare_equal() -> None:
     """1, 1.0 and true are three things; what no JSON holds is never taken over."""
-    assert len({text_of(value) for value in (1, 1.0, True)}) == 3
-    assert text_of({1: 2}) is None
+    assert len({mark_of(value) for value in (1, 1.0, True)}) == 3
+    assert mark_of({1: 2}) is None
     first = load(document(service("a", retries=1)))
     with pytest.raises(DeclarativeError, match="retries"):
         load(document(service("a", retries=True)), first)
