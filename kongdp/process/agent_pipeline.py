@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kongdp.entities import declarative
 from kongdp.entities.declarative import DeclarativeError, Loaded
@@ -29,7 +29,7 @@ from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.entities.table import Change, Table
 from kongdp.process.agent_workers import Target, Workers
 from kongdp.process.logs import NOTICE
-from kongdp.routing.router import RouteError, Router, build, finish
+from kongdp.routing.router import ORIGINAL, RouteError, Router, build, finish, judge
 from kongdp.sync import cache
 from kongdp.sync.messages import PARSE_FAILURE, PARSE_FAILURE_CODE, RELOAD_FAILURE, ErrorReport, Reconfigure
 
@@ -107,6 +107,7 @@ class PipelineOptions:
     cache_path: Path | None
     router_flavor: str = "traditional_compatible"
     plugins: Mapping[str, PluginSchema] | Container[str] | None = ()
+    route_match_calculation: str = ORIGINAL
 
 
 class Pipeline:
@@ -119,14 +120,16 @@ class Pipeline:
         self._options = options
         self._workers = workers
         self._on_in_force = on_in_force
-        self.schemas = build_schemas(router_flavor=options.router_flavor, plugins=options.plugins)
+        self.schemas = build_schemas(
+            router_flavor=options.router_flavor, plugins=options.plugins, judge_expression=_judge_expression
+        )
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="configuration")
         self._waiting: Candidate | None = None
         self._wake = asyncio.Event()
         self._accepted_hash = EMPTY_HASH
         self._loaded = Loaded({})
         self._uncached: tuple[Candidate, Reconfigure] | None = None
-        self._router: Router = build((), options.router_flavor)
+        self._router: Router = build((), options.router_flavor, options.route_match_calculation)
         self._warned: set[str] = set()
         self.in_force = EMPTY_HASH
         self.is_busy = False
@@ -266,6 +269,10 @@ def _without_collector(work: Callable[[], T]) -> T:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def _judge_expression(route: Mapping[str, Any]) -> str | None:
+    return judge(route["expression"])
 
 
 def _rehearse(router: Router, table: Table, changes: Iterable[Change]) -> Router:

@@ -42,6 +42,7 @@ from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import Surroundings
 from kongdp.proxy.snapshot import EMPTY_HASH, Edit, Entities, Snapshot, compile_steps, empty_snapshot, read_changes
+from kongdp.proxy.tls_listener import TlsListener
 from kongdp.settings import Settings
 from kongdp.telemetry.access_log import AccessLogError
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
@@ -99,7 +100,12 @@ class Worker:
         resolver = Resolver(loop, worker_settings.resolver_limits(settings))
         rows = RouteRows(segment)
         self._around = Surroundings(
-            pools, resolver, rows, settings.router_flavor, worker_settings.client_certificate(settings)
+            pools,
+            resolver,
+            rows,
+            settings.router_flavor,
+            worker_settings.client_certificate(settings),
+            settings.route_match_calculation,
         )
         self._env = Environment(
             loop=loop,
@@ -120,7 +126,7 @@ class Worker:
         )
         self._env.now = monotonic()
         self._server_options = worker_settings.tls_options(settings)
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._incoming: Incoming | None = None
         self._applying: asyncio.Task[None] | None = None
         self._ready = False
@@ -263,25 +269,23 @@ class Worker:
     async def _listen(self, listener: Mapping[str, Any], default: ssl.SSLContext | None) -> None:
         sock = socket.socket(fileno=listener["fd"])
         sock.setblocking(False)
-        tls = None
+        port = worker_settings.shown_port(self._settings, listener["port"])
+        preamble, backlog = listener["proxy_protocol"], listener["backlog"]
         if listener["ssl"]:
             assert default is not None
-            tls = default
-            install(tls, lambda: self._env.snapshot.certificates)
-        port = worker_settings.shown_port(self._settings, listener["port"])
-        factory = partial(
-            DownstreamConnection,
-            self._env,
-            b"https" if tls else b"http",
-            port,
-            proxy_protocol=listener["proxy_protocol"],
-        )
+            install(default, lambda: self._env.snapshot.certificates)
+            make = partial(self._tls_client, port)
+            self._servers.append(TlsListener(self._env, sock, default, make, backlog=backlog, proxy_protocol=preamble))
+            return
+        factory = partial(DownstreamConnection, self._env, b"http", port, proxy_protocol=preamble)
         # create_server calls listen() again: without a backlog here it would shrink the supervisor's to 100
-        if sock.family == socket.AF_UNIX:
-            server = await self._loop.create_unix_server(factory, sock=sock, ssl=tls, backlog=listener["backlog"])
-        else:
-            server = await self._loop.create_server(factory, sock=sock, ssl=tls, backlog=listener["backlog"])
-        self._servers.append(server)
+        create = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
+        self._servers.append(await create(factory, sock=sock, backlog=backlog))
+
+    def _tls_client(self, port: int, *, plain: bool, source: str | None) -> DownstreamConnection:
+        """The connection of a client of a TLS listener; `plain`: it spoke plain HTTP and is told so."""
+        scheme = b"http" if plain else b"https"
+        return DownstreamConnection(self._env, scheme, port, source=source, misplaced=plain)
 
     def _sweep(self) -> None:
         """Enforce deadlines, again and again."""

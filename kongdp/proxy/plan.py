@@ -94,13 +94,14 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What plans are built with: collaborators that outlive snapshots, the flavor, and the node's own client certificate."""
+    """What snapshots and plans are built with: collaborators that outlive them, the router's settings, the node's own certificate."""
 
     pools: Pools
     resolver: Resolver
     row_of: Mapping[str, RouteCounters]
     flavor: str
     client_certificate: str = ""
+    route_match_calculation: str = "original"
 
 
 def build_plan(

@@ -161,7 +161,8 @@ class Snapshot:
 
 def empty_snapshot(around: Surroundings) -> Snapshot:
     """The snapshot of a node that has no configuration: routes nothing."""
-    return Snapshot(EMPTY_HASH, Entities(), build((), around.flavor), around, EMPTY_STORE)
+    router = build((), around.flavor, around.route_match_calculation)
+    return Snapshot(EMPTY_HASH, Entities(), router, around, EMPTY_STORE)
 
 
 def read_changes(changes: Iterable[Change]) -> Iterator[Edit]:
@@ -199,7 +200,7 @@ def compile_steps(
             held[id_] = entity
         changed[collection].add(id_)
     yield
-    router = yield from _compile_router(previous, entities, changed, around.flavor, full=full)
+    router = yield from _compile_router(previous, entities, changed, around, full=full)
     certificates = previous.certificates
     if full or changed.get("certificates") or changed.get("snis"):
         certificates = build_certificates(entities, previous.certificates)
@@ -241,7 +242,7 @@ def _shortest_timeout_s(entities: Entities) -> Generator[None, None, float]:
 
 
 def _compile_router(
-    previous: Snapshot, entities: Entities, changed: dict[str, set[str]], flavor: str, *, full: bool
+    previous: Snapshot, entities: Entities, changed: dict[str, set[str]], around: Surroundings, *, full: bool
 ) -> Generator[None, None, Router]:
     """The router for `entities`: built anew, or with only the routes that changed (or whose service was switched)."""
     services = entities.all("services")
@@ -252,7 +253,8 @@ def _compile_router(
         return service is None or service.enabled
 
     if full:
-        return (yield from compile_router([route for route in routes.values() if served(route)], flavor))
+        found = [route for route in routes.values() if served(route)]
+        return (yield from compile_router(found, around.flavor, around.route_match_calculation))
     touched = set(changed.get("routes", ()))
     touched |= yield from _switched(previous, services, routes, changed.get("services", set()))
     if not touched:

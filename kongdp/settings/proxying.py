@@ -63,6 +63,11 @@ class ProxySettings:
         "traditional_compatible",
         "How routes match.",
     )
+    route_match_calculation: str = setting(
+        words("original", "strict"),
+        "original",
+        "How `traditional_compatible` ranks a route's fields: as Kong ships it, or as it was meant (Kong Enterprise).",
+    )
     trusted_ips: tuple[str, ...] = setting(
         TRUSTED,
         "",
