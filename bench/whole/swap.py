@@ -106,7 +106,7 @@ class _Client(asyncio.Protocol):
         self._ask()
 
     def _ask(self) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._transport.is_closing():
             self._transport.close()
             return
         self._data = b""
@@ -120,7 +120,10 @@ class _Client(asyncio.Protocol):
         if end and length is not None and len(body) >= int(length[1]):
             self._rows.append((self._began, time.monotonic() - self._began, head.startswith(b"HTTP/1.1 200")))
             self._began = 0.0
-            self._loop.call_later(PAUSE_S, self._ask)
+            if b"\r\nconnection: close\r\n" in head.lower() + b"\r\n":
+                self._transport.close()  # after keepalive_requests; the next connection follows at once
+            else:
+                self._loop.call_later(PAUSE_S, self._ask)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._began:
