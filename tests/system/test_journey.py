@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import WAIT_S, ControlPlane, DataPlane, enrolled_with, kongdp, wait_for
+from tests.support.cluster import WAIT_S, ControlPlane, DataPlane, enrolled_with, free_port, kongdp, wait_for
 from tests.support.cluster import http as ask
 from tests.support.load import Load
 
@@ -274,3 +275,27 @@ def test_reload_when_traffic_goes_on(nodes: Callable[..., DataPlane], tmp_path: 
         return sum(int(float(line.rpartition(" ")[2])) for line in found) == load.outcomes[200]
 
     wait_for("metrics count every request", counted)
+
+
+def test_tls_listener_when_clients_speak_either_way(
+    nodes: Callable[..., DataPlane], tmp_path: Path, upstream: str
+) -> None:
+    """A listener with `ssl` serves over TLS with the default pair, and tells a client that speaks plain HTTP what is wrong."""
+    port = free_port()
+    settings = {
+        "KONG_DECLARATIVE_CONFIG": str(declarative(tmp_path, upstream)),
+        "KONG_PROXY_LISTEN": f"127.0.0.1:{port} ssl http2",
+    }
+    node = nodes(settings)
+    node.start()
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    connection.request("GET", "/mock")
+    assert connection.getresponse().status == 200
+    connection.close()
+    plain = ask("GET", f"http://127.0.0.1:{port}/mock")
+    assert plain.status == 400
+    assert b"plain HTTP request was sent to HTTPS port" in plain.body
+    assert node.log().count("http2") == 1
