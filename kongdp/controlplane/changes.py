@@ -19,6 +19,9 @@ from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.repository import EntityChange, GroupReader, GroupWriter
 from kongdp.errors import KongdpError, Source
 
+# PostgreSQL's channel for notices among replicas.
+CHANNEL = "kongdp_revisions"
+
 # Called with (group id, revision number) in the committing thread.
 Listener = Callable[[str, int], None]
 # Called with (connection, group id, changes) inside the transaction, for rows that must change together with entities.
@@ -89,6 +92,10 @@ class Changes:
             for group_id, changes in changed.items():
                 for follower in self._followers:
                     follower(connection, group_id, changes)
+            if numbers and not self.database.is_sqlite:
+                # Delivered by the commit; it says only that there is something to look at.
+                notice = sa.select(sa.func.pg_notify(CHANNEL, str(max(numbers.values()))))
+                connection.execute(notice)
         for group_id, number in numbers.items():
             for listener in self._listeners:
                 listener(group_id, number)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from kongdp.controlplane import activity, activity_rollup, audit, catalogue, groups, ledger, nodes
+from kongdp.controlplane import activity, activity_rollup, audit, catalogue, groups, ledger, nodes, replicas
 from kongdp.controlplane.accounts import Accounts
 from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.authority import Authority
@@ -29,6 +29,7 @@ from kongdp.controlplane.export import Exporter
 from kongdp.controlplane.hub import Hub
 from kongdp.controlplane.ingest import CounterIngest
 from kongdp.controlplane.nodes import Node
+from kongdp.controlplane.replicas import Watcher
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
 from kongdp.sync.messages import CounterFrame
@@ -130,6 +131,10 @@ class Plane:
         for listener in self._listeners:
             await listener.start()
         self._is_listening = True
+        if not self.database.is_sqlite:
+            watcher = Watcher(self.database, self)
+            self.changes.subscribe(watcher.committed_here)
+            self._watching = asyncio.create_task(watcher.run())
         self._housekeepers = [
             asyncio.create_task(self._repeat(HOUSEKEEPING_S, self._keep_house)),
             asyncio.create_task(self._repeat(ROLLUP_S, self.tidy_activity)),
@@ -138,6 +143,9 @@ class Plane:
     async def stop(self) -> None:
         """Close every connection, write what is known, close the database."""
         self._is_listening = False
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         for housekeeper in self._housekeepers:
             housekeeper.cancel()
         await asyncio.gather(*(listener.stop(FAREWELL) for listener in self._listeners))
@@ -152,6 +160,16 @@ class Plane:
         self.hub.dismiss(node_id, reason)
         if self._gate is not None:
             self._gate.dismiss_counters(node_id, reason)
+
+    def group_changed(self, group_id: str, revision: int) -> None:
+        """Another replica has changed a group."""
+        self.hub.changed(group_id)
+
+    async def pins_changed(self) -> None:
+        """Another replica has pinned or unpinned certificates."""
+        await self.refresh_trust()
+        for group_id in {plane.peer.group_id for plane in self.hub.connected()}:
+            self.hub.dismiss_pinned(group_id)
 
     def forget_group(self, group_id: str) -> None:
         """A group is gone: end its connections and drop what is kept of it. Its data planes keep what they have."""
@@ -247,7 +265,7 @@ def open_plane(options: Options, clock: Clock | None = None) -> Plane:
     database = Database(options.database_url)
     try:
         migrate(database)
-        authority = Authority.open(options.prefix / "authority", clock)
+        authority = _open_authority(database, options.prefix / "authority", clock)
         trust = Trust(authority.certificate_pem, options.cluster_pair)
         plane = Plane(options, database, authority, trust, clock)
         refresh_trust(trust, authority, database, options.names)
@@ -255,6 +273,15 @@ def open_plane(options: Options, clock: Clock | None = None) -> Plane:
         database.close()
         raise
     return plane
+
+
+def _open_authority(database: Database, directory: Path, clock: Clock) -> Authority:
+    """The authority under the prefix, which all replicas of one PostgreSQL share."""
+    with replicas.one_at_a_time(database):
+        replicas.take_authority(database, directory)
+        authority = Authority.open(directory, clock)
+        replicas.give_authority(database, directory, clock())
+    return authority
 
 
 def refresh_trust(trust: Trust, authority: Authority, database: Database, names: Sequence[str]) -> None:
