@@ -163,6 +163,7 @@ class Agent:
                 return
             if candidate in given and not self.is_data_plane:
                 self._lifeline.fail(f"declarative_config: {_why(outcome)}")
+        self._apis.unconfigured()
         if self.workers.target_hash == EMPTY_HASH:
             self.workers.open()
 

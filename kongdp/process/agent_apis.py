@@ -45,6 +45,7 @@ class Apis:
         self._agent = agent
         self._is_draining = False
         self._labels = LabelSets()
+        self._has_labels = False
         self._labelled_table: object = None
         self._exposition = Exposition(series_max=agent.settings.kongdp_metrics_series_max)
         counters = agent.counters
@@ -80,6 +81,11 @@ class Apis:
             self._labelled_table = table
             shows_codes = self._agent.settings.kongdp_metrics_status_codes
             self._labels = await asyncio.to_thread(label_sets, table, self._labels, status_codes=shows_codes)
+        self._has_labels = True
+
+    def unconfigured(self) -> None:
+        """There is no configuration to take names from: /metrics need not wait for one."""
+        self._has_labels = True
 
     def _admin(self, status: "ASGIApp") -> "ASGIApp":
         from kongdp.process.admin_app import AdminApp, AdminNode  # only here: a data plane never loads it
@@ -132,7 +138,10 @@ class Apis:
         in_force = self._agent.pipeline.in_force
         return self._agent.workers.common_hash() if in_force == EMPTY_HASH else in_force
 
-    def _metrics(self) -> Iterator[bytes]:
+    def _metrics(self) -> Iterator[bytes] | None:
+        # A new agent's first moments: without names a route's counters would show up as other series, and go again.
+        if not self._has_labels:
+            return None
         agent = self._agent
         agent.counters.refresh()
         identity = agent.trust.identity

@@ -79,9 +79,10 @@ class StatusSources:
 
     `numbers` gives the node's numbers by name (telemetry.totals.Totals.node); `workers` (pid, resident bytes);
     `shared_dicts` name -> (used, capacity) in bytes; `metrics` begins a scrape and gives its chunks, of which some may be
-    empty; `own_metrics` turns an Accept field into a body and its content type; `dns` statistics of the resolver, or None
-    where it has none. `upstreams` answers GET /upstreams/{name}/{view} (view: "health", "targets", "targets/all" and so on)
-    with the query, or None for what there is not. `sync` and `certificates` give the pages of that name.
+    empty, or None while the names of what was counted are not known yet; `own_metrics` turns an Accept field into a body
+    and its content type; `dns` statistics of the resolver, or None where it has none. `upstreams` answers
+    GET /upstreams/{name}/{view} (view: "health", "targets", "targets/all" and so on) with the query, or None for what
+    there is not. `sync` and `certificates` give the pages of that name.
     """
 
     numbers: Callable[[], Mapping[str, int]]
@@ -90,7 +91,7 @@ class StatusSources:
     readiness: Callable[[], Readiness]
     is_draining: Callable[[], bool]
     drain: Callable[[], None]
-    metrics: Callable[[], Iterator[bytes]]
+    metrics: Callable[[], Iterator[bytes] | None]
     own_metrics: Callable[[str], tuple[bytes, str]]
     sync: Callable[[], Mapping[str, Any]]
     certificates: Callable[[], Mapping[str, Any]]
@@ -183,6 +184,8 @@ class _StatusApi:
     async def metrics(self, request: Request) -> Response:
         headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
         chunks = self._sources.metrics()
+        if chunks is None:
+            return _json(503, {"message": "the configuration is being read"})
         if accepts_gzip(request.headers.get("accept-encoding", "")):
             headers["Content-Encoding"] = "gzip"
             chunks = _compressed(chunks)

@@ -35,9 +35,9 @@ class NodeCollector(Collector):
                 make = _counter if number.kind == "counter" else _gauge
                 yield make(number.metric, number.help, self._totals.node[number.name] * number.unit)
         totals = self._totals
-        yield _counter("counter_rows_refused", "Rows for which a counter segment had no room", totals.rows_refused)
+        yield _counter("segment_rows_refused", "Rows for which a counter segment had no room", totals.rows_refused)
         yield _counter(
-            "counter_requests_overflowed",
+            "segment_requests_overflowed",
             "Requests counted without route and code because a counter segment was full",
             totals.requests_overflowed,
         )

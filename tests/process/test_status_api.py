@@ -265,6 +265,13 @@ def test_loop_has_turns_while_metrics_are_sent(node: Node) -> None:
     assert turns[:4] == ["chunk", "other", "chunk", "other"]
 
 
+def test_metrics_wait_for_names(node: Node) -> None:
+    """503 while a new agent reads its configuration: Prometheus misses a scrape instead of seeing other series."""
+    node.metrics = lambda: None
+    answer = node.ask("GET", "/metrics")
+    assert (answer.status_code, answer.json()) == (503, {"message": "the configuration is being read"})
+
+
 def test_own_metrics_have_a_path_of_their_own(node: Node) -> None:
     """OpenMetrics has no room for Kong's names, so ours can be asked for alone."""
     answer = node.ask("GET", "/metrics/kongdp", headers={"accept": "application/openmetrics-text"})
