@@ -213,15 +213,14 @@ class Answers:
         raise NotImplementedError
 
     def _count(self) -> None:
-        """Count the exchange, once, before its last byte leaves."""
+        """Count the exchange, once, before its last byte leaves: status, bytes both ways, latencies."""
         plan = self.plan
         if plan is None or self._switched:
             return
-        env = self.env
-        row = plan.row
-        code_source = self.status * 2 + self.source
-        index = row.codes.get(code_source)
-        env.slots[row.add_code(code_source) if index is None else index] += 1
+        request_ms = int((monotonic() - self.started) * 1000)
+        plan.row.count(
+            self.status * 2 + self.source, self.bytes_in, self.bytes_out, self.proxy_ms, self.upstream_ms, request_ms
+        )
 
     def _finish(self) -> None:
         """The only end: reached on success, failure and disconnect, exactly once."""
