@@ -22,6 +22,7 @@ from kongdp.certs.selfsigned import NAMES
 from kongdp.entities.hashing import EMPTY_HASH
 from kongdp.process.agent_servers import ApiServer
 from kongdp.process.status_api import Readiness, StatusSources, status_api
+from kongdp.process.upstream_status import UpstreamStatus
 from kongdp.settings import Settings
 from kongdp.telemetry.exposition import Exposition
 from kongdp.telemetry.families import SHARED_DICTS, NodeFacts
@@ -117,6 +118,7 @@ class Apis:
             own_metrics=lambda accept: own_exposition(self._registry, accept),
             sync=self._sync,
             certificates=self._certificates,
+            upstreams=UpstreamStatus(self._agent.spec["node_id"], self._agent.pipeline),
         )
 
     def _drain(self) -> None:
