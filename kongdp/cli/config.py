@@ -47,21 +47,36 @@ def template(arguments: argparse.Namespace) -> int:
 
 
 def parse(arguments: argparse.Namespace) -> int:
-    """Whether a declarative configuration could be loaded."""
+    """Whether a declarative configuration could be loaded by a node with this environment's router flavor."""
     from kongdp.entities.declarative import DeclarativeError, load_config, parse_text
+    from kongdp.entities.declarative_lines import marks_of
+    from kongdp.routing.router import judge
 
     try:
         content = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as error:
         return fail(f"cannot read {arguments.file}: {error.strerror}")
     try:
-        loaded = load_config(parse_text(content, "" if arguments.file == "-" else arguments.file), plugins=None)
+        loaded = load_config(
+            parse_text(content, "" if arguments.file == "-" else arguments.file),
+            router_flavor=_router_flavor(),
+            plugins=None,
+            judge_expression=lambda route: judge(route["expression"]),
+        )
     except DeclarativeError as error:
         complain(f"{arguments.file} is not a valid configuration:")
-        return fail_all(error.lines())
+        return fail_all(error.lines(marks_of(content)))
     for warning in loaded.warnings:
         complain(f"warning: {warning}")
     # The one workspace is there whether the file says so or not.
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in loaded.table.items() if rows and name != "workspaces")
     say(f"parse successful: {counts or 'an empty configuration'}")
     return 0
+
+
+def _router_flavor() -> str:
+    """The setting; Kong's default where the settings are wrong, which is another command's to say."""
+    try:
+        return load_settings(None, os.environ).router_flavor
+    except SettingsError:
+        return "traditional_compatible"

@@ -7,6 +7,7 @@ Source: kong/db/errors.lua 3.9 (declarative_config_flattened), kong/db/declarati
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from kongdp.entities.declarative_lines import Marks
 from kongdp.entities.field import is_uuid
 from kongdp.entities.lua_text import one_line
 from kongdp.entities.schemas import SCHEMAS
@@ -37,9 +38,11 @@ class DeclarativeError(KongdpError):
         self.unplaced = fields if unplaced is None and not flattened_errors else unplaced or {}
         super().__init__(f"declarative config is invalid: {one_line(fields)}")
 
-    def lines(self) -> list[str]:
-        """The problems as Kong prints them when it starts: indented by two for each level."""
-        return list(_lines(self.fields, ""))
+    def lines(self, marks: Marks | None = None) -> list[str]:
+        """The problems as Kong prints them when it starts: indented by two for each level. With `marks`, each ends with
+        its line in the text.
+        """
+        return list(_lines(self.fields, "", marks))
 
 
 def error_of(
@@ -106,23 +109,32 @@ def _flat_problems(problems: Mapping[str, Any] | list[Any], path: str) -> Iterat
             yield from _flat_problems(problem, here)
 
 
-def _lines(problems: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _lines(problems: Mapping[str, Any], indent: str, marks: Marks | None) -> Iterator[str]:
     for name in sorted(problems, key=str):
         problem = problems[name]
+        here = marks.at(name) if marks is not None else None
         if isinstance(problem, str):
-            yield f"{indent}in '{name}': {problem}"
+            yield f"{indent}in '{name}': {problem}{_line(here)}"
         elif name == ENTITY:
-            yield from (f"{indent}{text}" for text in problem)
-        elif isinstance(problem, list) and name in SCHEMAS and any(isinstance(entry, dict) for entry in problem):
+            yield from (f"{indent}{text}{_line(marks)}" for text in problem)
+        elif isinstance(problem, dict):
             yield f"{indent}in '{name}':"
-            for position, entry in enumerate(problem, 1):
-                if entry is not None:
-                    yield f"{indent}  - in entry {position} of '{name}':"
-                    yield from _lines(entry, indent + "    ")
+            yield from _lines(problem, indent + "  ", here)
         else:
             yield f"{indent}in '{name}':"
-            if isinstance(problem, dict):
-                yield from _lines(problem, indent + "  ")
-            else:
-                entries = [(position, entry) for position, entry in enumerate(problem, 1) if entry is not None]
-                yield from (f"{indent}  - in entry {position} of '{name}': {entry}" for position, entry in entries)
+            for position, entry in enumerate(problem):
+                if entry is not None:
+                    yield from _entry_lines(name, position, entry, indent, here.at(position) if here else None)
+
+
+def _entry_lines(name: str, position: int, entry: Any, indent: str, marks: Marks | None) -> Iterator[str]:
+    head = f"{indent}  - in entry {position + 1} of '{name}':"
+    if isinstance(entry, dict) and name in SCHEMAS:
+        yield head
+        yield from _lines(entry, indent + "    ", marks)
+    else:
+        yield f"{head} {entry}{_line(marks)}"
+
+
+def _line(marks: Marks | None) -> str:
+    return f" (line {marks.line})" if marks is not None else ""

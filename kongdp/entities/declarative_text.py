@@ -19,10 +19,10 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from kongdp.entities.declarative_errors import DeclarativeError
+from kongdp.entities.declarative_lines import DEPTH_MAX
 
 # A file of 100,000 routes with all their fields has 5 million nodes.
 NODES_MAX = 20_000_000
-DEPTH_MAX = 100
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _construct_int = SafeConstructor().construct_yaml_int

@@ -170,9 +170,22 @@ def test_config_parse_names_every_problem(tmp_path: Path, capsys: pytest.Capture
     path.write_text('_format_version: "3.0"\nservices:\n- name: s\n  host: example.com\n  port: seven\n  retries: -1\n')
     assert main(["config", "parse", str(path)]) == 1
     shown = capsys.readouterr().err
-    assert "port" in shown
-    assert "retries" in shown
+    assert "in 'port': expected an integer (line 5)" in shown
+    assert "in 'retries': value should be between 0 and 32767 (line 6)" in shown
     assert all(line.startswith("kongdp: ") for line in shown.splitlines())
+
+
+def test_config_parse_knows_the_router_flavor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Expressions are judged where they are the flavor."""
+    path = tmp_path / "kong.yml"
+    monkeypatch.setenv("KONG_ROUTER_FLAVOR", "expressions")
+    path.write_text("_format_version: '3.0'\nroutes:\n- expression: http.path == \"/a\"\n")
+    assert main(["config", "parse", str(path)]) == 0
+    path.write_text("_format_version: '3.0'\nroutes:\n- expression: http.path ==\n")
+    assert main(["config", "parse", str(path)]) == 1
+    assert "Router Expression failed validation" in capsys.readouterr().err
 
 
 def test_config_parse_says_where_the_syntax_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
