@@ -78,7 +78,12 @@ class Agent:
         self._tasks: list[asyncio.Task[Any]] = []
         self.workers = Workers(self._workers_changed)
         self.plugins = installed_plugins(settings)
-        options = PipelineOptions(settings.paths.configuration_cache, settings.router_flavor, self.plugins)
+        options = PipelineOptions(
+            settings.paths.configuration_cache,
+            settings.router_flavor,
+            self.plugins,
+            settings.route_match_calculation,
+        )
         self.pipeline = Pipeline(options, self.workers, self._in_force)
         self.counters = Counters(
             settings.paths.counters, spec["node_id"], spec["boot_id"], keeps_samples=self.is_data_plane
