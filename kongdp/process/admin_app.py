@@ -24,6 +24,7 @@ from kongdp.adminapi.context import NodeInfo
 from kongdp.adminapi.errors import plain
 from kongdp.adminapi.memory import MemoryStore
 from kongdp.adminapi.messages import Request
+from kongdp.entities.declarative import DeclarativeError
 from kongdp.entities.schema import Schema
 from kongdp.entities.table import Table
 from kongdp.process import agent_sources
@@ -31,12 +32,13 @@ from kongdp.process.agent_pipeline import Applied, Pipeline, Rejected, Unreadabl
 
 LOAD_TIMEOUT_S = 60.0
 RETRY_AFTER_S = 5
+CONFIG_PATH = "/config"
 STATUS_PATHS = frozenset(("/status", "/metrics"))
 
 
 @dataclass(frozen=True, slots=True)
 class AdminNode:
-    """What the Admin API says about the node, and how much body it takes."""
+    """What the Admin API says about the node, and how much body it takes: of an entity, of a whole configuration."""
 
     node_id: str
     version: str
@@ -45,6 +47,7 @@ class AdminNode:
     configuration: Mapping[str, Any]
     plugins: Mapping[str, Any]
     body_bytes_max: int
+    config_bytes_max: int
     pids: Callable[[], Mapping[str, Any]]
 
 
@@ -55,6 +58,7 @@ class AdminApp:
         self._pipeline = pipeline
         self._status = status
         self._body_bytes_max = node.body_bytes_max
+        self._config_bytes_max = node.config_bytes_max
         self._store = MemoryStore()
         self._loop = asyncio.get_running_loop()
         info = NodeInfo(
@@ -83,11 +87,13 @@ class AdminApp:
         await answer(scope, receive, send)
 
     async def _answer(self, request: StarletteRequest) -> StarletteResponse:
-        body = b""
+        is_config = request.url.path.rstrip("/") == CONFIG_PATH
+        bytes_max = self._config_bytes_max if is_config else self._body_bytes_max
+        body = bytearray()
         try:
             async for piece in request.stream():
                 body += piece
-                if len(body) > self._body_bytes_max:
+                if len(body) > bytes_max:
                     return StarletteResponse(b'{"message":"Payload too large"}', 413, media_type="application/json")
         except ClientDisconnect:
             return StarletteResponse(status_code=400)
@@ -96,7 +102,7 @@ class AdminApp:
             path=request.scope.get("raw_path", b"").decode("latin-1") or request.url.path,
             query=request.url.query,
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=body,
+            body=bytes(body),
         )
         answer = await asyncio.to_thread(self._api.handle, asked)
         return StarletteResponse(answer.body, answer.status, dict(answer.headers))
@@ -114,8 +120,11 @@ class AdminApp:
         match outcome:
             case Applied():
                 return {name: rows for name, rows in self._pipeline.table.items() if rows}
-            case Rejected(report, error):
-                raise error if error is not None else plain(500, report.message)
+            case Rejected(report, None):
+                raise plain(500, report.message)
+            case Rejected(error=DeclarativeError(fields=fields, flattened_errors=flattened, unplaced=unplaced)):
+                # not the error itself: its traceback would hold this frame, which holds the configuration, in a cycle
+                raise DeclarativeError(fields, flattened, unplaced)
             case Unreadable(reason):
                 raise plain(400, reason)
             case _:

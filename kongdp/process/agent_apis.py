@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from kongdp.process.admin_app import AdminApp
     from kongdp.process.agent import Agent
 
+CONFIG_BYTES_MAX = 128 * 1024 * 1024
+"""Of a configuration that is posted: half a million routes and more."""
+
 SERVER = f"kong/{KONG_VERSION}"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -100,6 +103,7 @@ class Apis:
             configuration=agent.settings.masked(),
             plugins=agent.plugins,
             body_bytes_max=agent.settings.nginx_admin_client_max_body_size,
+            config_bytes_max=_config_bytes_max(agent.settings),
             pids=lambda: {"master": os.getppid(), "workers": agent.workers.pids()},
         )
         self._admin_app = AdminApp(node, agent.pipeline, agent.pipeline.schemas, status)
@@ -192,6 +196,14 @@ class Apis:
             },
             "last_error": trust.last_error,
         }
+
+
+def _config_bytes_max(settings: Settings) -> int:
+    """Of a body at /config. Kong's 10 MiB for all bodies hold some 60,000 routes, so without an operator's word it is
+    more.
+    """
+    given: int = settings.nginx_admin_client_max_body_size
+    return given if "nginx_admin_client_max_body_size" in settings.given else max(given, CONFIG_BYTES_MAX)
 
 
 def _is_connected(agent: "Agent") -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,3 +126,40 @@ def test_plan_when_the_host_names_an_upstream(around: Surroundings) -> None:
     assert lines == {"10.0.0.1": b"Host: 10.0.0.1\r\n", "10.0.0.2": b"Host: 10.0.0.2:9000\r\n"}
     tried = next(pick for pick in picks if pick and pick.host == "10.0.0.2")
     assert {pick.host for pick in (found.pick((tried,), ()) for _ in range(4)) if pick} == {"10.0.0.1"}
+
+
+def test_upstreams_are_shared_when_none_of_them_changes(around: Surroundings) -> None:
+    """A change of something else indexes no upstream anew; a change of a target reaches the plans that balance over it."""
+    upstream = {"name": "up", "targets": [{"target": "127.0.0.1:1"}, {"target": "127.0.0.1:2"}]}
+
+    def config(*names: str, weight: int) -> Table:
+        targets = [{**upstream["targets"][0], "weight": weight}, upstream["targets"][1]]  # type: ignore[dict-item]
+        services = [{**service(name), "url": "http://up/"} for name in names]
+        data = {"_format_version": "3.0", "services": services, "upstreams": [{"name": "up", "targets": targets}]}
+        return declarative.load(data, plugins=None)
+
+    tables = [config("a", weight=100), config("a", "b", weight=100), config("a", "b", weight=0)]
+    one = applied(around, empty_snapshot(around), {}, tables[0])
+    two = applied(around, one, tables[0], tables[1])
+    three = applied(around, two, tables[1], tables[2])
+    assert two._balancing is one._balancing
+    picked = []
+    for snapshot in (two, three):
+        found = plan(snapshot, b"/b")
+        assert found is not None
+        picked.append({found.pick((), ()).port for _ in range(4)})  # type: ignore[union-attr]
+    assert picked == [{1, 2}, {2}]
+
+
+def test_ranking_follows_the_setting_when_it_is_strict(around: Surroundings) -> None:
+    """As shipped, a plain host goes before more fields; as meant, after (router specification, section 5)."""
+    routes = [{"name": "host", "hosts": ["gw.test"]}, {"name": "two", "paths": ["/x"], "methods": ["GET"]}]
+    loaded = declarative.load({"_format_version": "3.0", "routes": routes}, plugins=None)
+    names = {}
+    for calculation in ("original", "strict"):
+        surroundings = replace(around, route_match_calculation=calculation)
+        snapshot = applied(surroundings, empty_snapshot(surroundings), {}, loaded)
+        match = snapshot.router.match(b"GET", b"gw.test", b"/x")
+        assert match is not None
+        names[calculation] = loaded["routes"][match.route_id]["name"]
+    assert names == {"original": "host", "strict": "two"}

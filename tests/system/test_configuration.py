@@ -86,6 +86,7 @@ def test_shapes_of_config_when_the_node_is_real(start: Start, upstream: str) -> 
     assert [row["paths"] for row in given["routes"]] == [["/a"]]
     assert node.post(given).status == 201
     assert node.get("/a") == 200
+    assert node.post({**config, "_comment": "x" * (11 << 20)}).status == 201  # beyond the limit of other bodies
     empty = node.post({})
     assert (empty.status, empty.json()["message"]) == (400, "expected a declarative configuration")
 
