@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kongdp.adminapi.messages import encode_json
-from kongdp.entities.declarative import DeclarativeError, difference, dump, load
+from kongdp.entities.declarative import DeclarativeError, Loaded, difference, dump, load, load_config
+from kongdp.entities.schemas import build_schemas
+from kongdp.entities.table import Table
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from tests.support.configurations import rich_configuration
 
@@ -29,7 +31,8 @@ _VALUES = st.recursive(
     max_leaves=6,
 )
 _BASE = rich_configuration()
-_TABLE = load(_BASE, plugins=PLUGIN_SCHEMAS, now=1_800_000_000.0)
+_SCHEMAS = build_schemas(plugins=PLUGIN_SCHEMAS)
+_LOADED = load_config(_BASE, schemas=_SCHEMAS, now=1_800_000_000.0)
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -84,7 +87,7 @@ _MUTATIONS = st.lists(
 
 def _check(config: Any, from_previous: bool) -> None:
     try:
-        table = load(config, plugins=PLUGIN_SCHEMAS, previous=_TABLE if from_previous else None, now=1_800_000_002.0)
+        table = _load(config, _LOADED if from_previous else None)
     except DeclarativeError as error:
         _check_refusal(error)
         return
@@ -93,6 +96,17 @@ def _check(config: Any, from_previous: bool) -> None:
     again = load(dump(table), plugins=PLUGIN_SCHEMAS, now=1_800_000_003.0)
     third = load(dump(again), plugins=PLUGIN_SCHEMAS, now=1_800_000_004.0)
     assert difference(again, third) == []
+
+
+def _load(config: Any, previous: Loaded | None) -> Table:
+    return load_config(config, schemas=_SCHEMAS, previous=previous, now=1_800_000_002.0).table
+
+
+def _outcome(config: Any, previous: Loaded) -> Any:
+    try:
+        return {name: set(rows) for name, rows in _load(config, previous).items()}
+    except DeclarativeError as error:
+        return repr(error.fields)
 
 
 def _check_refusal(error: DeclarativeError) -> None:
@@ -110,6 +124,7 @@ def test_load_when_mutated(mutations: list[Any], previous: bool) -> None:
     for mutation in mutations:
         _mutate(config, *mutation)
     _check(config, previous)
+    assert _outcome(config, _LOADED) == _outcome(config, Loaded(_LOADED.table))
 
 
 @pytest.mark.soak
