@@ -80,6 +80,7 @@ class Plane:
         self._gate: Gate | None = None
         self._listeners: list[ClusterListener] = []
         self._is_listening = False
+        self._watching: asyncio.Task[None] | None = None
         self._housekeepers: list[asyncio.Task[None]] = []
 
     @property
