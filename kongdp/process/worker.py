@@ -45,7 +45,7 @@ from kongdp.proxy.snapshot import EMPTY_HASH, Edit, Entities, Snapshot, compile_
 from kongdp.proxy.tls_listener import TlsListener
 from kongdp.settings import Settings
 from kongdp.telemetry.access_log import AccessLogError
-from kongdp.telemetry.counters import NodeCounters, RouteCounters
+from kongdp.telemetry.counters import NodeCounters, RouteCounters, UncountedRoute
 from kongdp.telemetry.segment import Segment
 from kongdp.upstream.dialer import Dialer
 from kongdp.upstream.pool import Pools
@@ -67,12 +67,13 @@ once, as nginx does, meets such requests with a closed socket.
 class RouteRows(dict[str, RouteCounters]):
     """Route id -> its counter rows, made on first use and kept across snapshots, so that counts follow ids."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, *, counts: bool = True) -> None:
         super().__init__()
         self._segment = segment
+        self._make = RouteCounters if counts else UncountedRoute
 
     def __missing__(self, route_id: str) -> RouteCounters:
-        row = self[route_id] = RouteCounters(self._segment, route_id)
+        row = self[route_id] = self._make(self._segment, route_id)
         return row
 
 
@@ -98,7 +99,7 @@ class Worker:
         self._segment = segment = Segment.open(spec["segment_fd"])
         pools = Pools(worker_settings.pool_limits(settings))
         resolver = Resolver(loop, worker_settings.resolver_limits(settings))
-        rows = RouteRows(segment)
+        rows = RouteRows(segment, counts=settings.kongdp_counters)
         self._around = Surroundings(
             pools,
             resolver,

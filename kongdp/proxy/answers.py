@@ -187,6 +187,7 @@ class Answers:
         env.slots[env.counters.client_aborts] += 1
         if not self._begun:
             self.status, self.source = CLIENT_CLOSED, SOURCE_KONG
+            self._latency_lines(proxied=bool(self._balanced))
         self._keep = False
         self._drop_upstream()
         self._count()

@@ -104,6 +104,12 @@ class NodeSettings:
         "traffic; what does not fit is counted in one common row.",
         unit="bytes",
     )
+    kongdp_counters: bool = setting(
+        BOOLEAN,
+        "on",
+        "off: requests are not counted at all, neither on /metrics nor at the control plane. Only for measuring what "
+        "counting costs.",
+    )
     kongdp_metrics_status_codes: bool = setting(
         BOOLEAN,
         "on",

@@ -262,6 +262,24 @@ class RouteCounters:
         slots[first + _SUM] += request_ms
 
 
+class UncountedRoute(RouteCounters):
+    """A route whose exchanges are not counted: the other side of the pair that measures what counting costs."""
+
+    __slots__ = ()
+
+    def count(
+        self,
+        code_source: int,
+        bytes_in: int,
+        bytes_out: int,
+        kong_ms: int,
+        upstream_ms: int,
+        request_ms: int,
+        consumer: "ConsumerCounters | None" = None,
+    ) -> None:
+        """Count nothing."""
+
+
 class ConsumerCounters:
     """Codes and bytes of one consumer on one route; latencies have no consumer and stay with the route."""
 
