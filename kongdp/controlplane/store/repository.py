@@ -62,15 +62,27 @@ class GroupReader:
 
     def find(self, collection: str, field: str, value: Any, where: Mapping[str, str] = NOWHERE) -> Row | None:
         """The row whose field equals the value, or None; of several the one with the lowest id."""
-        query = self._rows(collection, where)
+        for row in self._candidates(collection, field, value, where):
+            if row.get(field) == value:
+                return row
+        return None
+
+    def _candidates(self, collection: str, field: str, value: Any, where: Mapping[str, str]) -> Iterator[Row]:
+        """Rows among which the one is: from the index of its field, or (fields without one) all."""
         if field in LOOKUP_FIELDS and isinstance(value, str):
             keys = tables.entity_keys
-            query = query.join(keys, _same_entity(keys)).where(keys.c.field == field, keys.c.value == _indexed(value))
-        for row in self._connection.scalars(query):
-            found: Row = row
-            if found.get(field) == value:
-                return found
-        return None
+            of_value = (keys.c.field == field, keys.c.value == _indexed(value))
+            query = self._limited(keys, collection, where, None).where(*of_value)
+            # Sorted here: asked for an order, SQLite walks the primary key instead of the index of values.
+            for id in sorted(self._connection.scalars(query)):
+                row = self.get(collection, str(id))
+                if row is not None:
+                    yield row
+            return
+        after = None
+        while rows := self.page(collection, where=where, size=BUNCH, after=after):
+            yield from rows
+            after = rows[-1]["id"]
 
     def page(
         self,
@@ -83,16 +95,28 @@ class GroupReader:
         skip: int = 0,
     ) -> list[Row]:
         """At most `size` rows in ascending order of id, after the id `after` and `skip` more."""
-        query = self._rows(collection, where).limit(size).offset(skip)
+        query, base = self._ids(collection, where, tags)
         if after is not None:
-            query = query.where(tables.entities.c.id > after)
-        return list(self._connection.scalars(_carrying(query, tags)))
+            query = query.where(base.c.id > after)
+        query = query.order_by(base.c.id).limit(size).offset(skip)
+        if base is tables.entities:
+            return list(self._connection.scalars(query.with_only_columns(tables.entities.c.row)))
+        ids = list(self._connection.scalars(query))
+        rows: list[Row] = []
+        for start in range(0, len(ids), BUNCH):
+            table = tables.entities
+            whole = sa.select(table.c.row).where(
+                table.c.group_id == self._group_id,
+                table.c.collection == collection,
+                table.c.id.in_(ids[start : start + BUNCH]),
+            )
+            rows.extend(self._connection.scalars(whole.order_by(table.c.id)))
+        return rows
 
     def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
         """How many rows match."""
-        rows = _carrying(self._rows(collection, where), tags).with_only_columns(tables.entities.c.id).order_by(None)
-        found = self._connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery()))
-        return found or 0
+        query, _base = self._ids(collection, where, tags)
+        return self._connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
 
     def everything(self) -> Iterator[tuple[str, str, Row]]:
         """(collection, id, row) of all rows of the group, ordered by collection and id."""
@@ -105,15 +129,53 @@ class GroupReader:
         for collection, id, row in self._connection.execute(query):  # noqa: UP028  # rows of the driver are not tuples
             yield collection, id, row
 
-    def _rows(self, collection: str, where: Mapping[str, str]) -> sa.Select[tuple[Any]]:
-        table = tables.entities
-        query = sa.select(table.c.row).where(table.c.group_id == self._group_id, table.c.collection == collection)
+    def _ids(
+        self, collection: str, where: Mapping[str, str], tags: TagFilter | None
+    ) -> tuple[sa.Select[tuple[str]], sa.FromClause]:
+        """Ids of the rows that match, and the table they are read from: the index that narrows most.
+
+        Which table drives the query is decided here and not left to a planner: right after a large import neither
+        database has statistics, and a wrong guess reads the whole collection for each look-up.
+        """
+        if where:
+            field, target_id = next(iter(where.items()))
+            base: sa.FromClause = tables.entity_references
+            rest = {name: id for name, id in where.items() if name != field}
+            query = self._limited(base, collection, rest, tags)
+            return query.where(base.c.field == field, base.c.target_id == target_id), base
+        if tags is not None and tags.every and tags.tags:
+            base = tables.entity_tags
+            query = self._limited(base, collection, NOWHERE, TagFilter(tags.tags[1:]))
+            return query.where(base.c.tag == _indexed(tags.tags[0])), base
+        return self._limited(tables.entities, collection, where, tags), tables.entities
+
+    def _limited(
+        self, base: sa.FromClause, collection: str, where: Mapping[str, str], tags: TagFilter | None
+    ) -> sa.Select[tuple[str]]:
+        """Ids in a table, of entities that have these parents and tags."""
+        query = sa.select(base.c.id).where(base.c.group_id == self._group_id, base.c.collection == collection)
+
+        def also(index: sa.Table, *conditions: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> Any:
+            other = index.alias()
+            same = (other.c.group_id == self._group_id, other.c.collection == collection, other.c.id == base.c.id)
+            return sa.exists().where(*same, *(condition(other) for condition in conditions)).correlate(base)
+
         for field, target_id in where.items():
-            reference = tables.entity_references.alias()
-            query = query.join(reference, _same_entity(reference)).where(
-                reference.c.field == field, reference.c.target_id == target_id
+            query = query.where(
+                also(
+                    tables.entity_references,
+                    lambda other, field=field: other.c.field == field,  # type: ignore[misc]
+                    lambda other, id=target_id: other.c.target_id == id,  # type: ignore[misc]
+                )
             )
-        return query.order_by(table.c.id)
+        if tags is None:
+            return query
+        names = [_indexed(name) for name in tags.tags]
+        if not tags.every:
+            return query.where(also(tables.entity_tags, lambda other: other.c.tag.in_(names)))
+        for name in names:
+            query = query.where(also(tables.entity_tags, lambda other, name=name: other.c.tag == name))  # type: ignore[misc]
+        return query
 
 
 class GroupWriter(GroupReader):
@@ -224,25 +286,8 @@ def _bunches(changes: Sequence[EntityChange]) -> Iterator[Sequence[EntityChange]
         yield changes[start : start + BUNCH]
 
 
-def _carrying(query: sa.Select[tuple[Any]], tags: TagFilter | None) -> sa.Select[tuple[Any]]:
-    """Those of the rows that carry the tags."""
-    if tags is None:
-        return query
-    tag = tables.entity_tags
-    carried = [
-        sa.exists().where(_same_entity(tag), tag.c.tag == _indexed(name)).correlate(tables.entities)
-        for name in tags.tags
-    ]
-    return query.where(sa.and_(sa.true(), *carried) if tags.every else sa.or_(sa.false(), *carried))
-
-
 def _is(table: sa.Table, values: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
     return [table.c[name] == value for name, value in values.items()]
-
-
-def _same_entity(index: sa.FromClause) -> sa.ColumnElement[bool]:
-    table = tables.entities
-    return sa.and_(*(index.c[name] == table.c[name] for name in ("group_id", "collection", "id")))
 
 
 def _indexed(value: str) -> str:
