@@ -33,7 +33,7 @@ def around() -> Iterator[Surroundings]:
 
 def table(*services: Mapping[str, Any]) -> Table:
     """A validated table of services with their routes."""
-    return declarative.load({"_format_version": "3.0", "services": list(services)}, plugins=None)
+    return declarative.load({"_format_version": "3.0", "services": list(services)}, plugins=None, now=1.0)
 
 
 def service(name: str, **fields: Any) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def test_plan_when_the_host_names_an_upstream(around: Surroundings) -> None:
             }
         ],
     }
-    one = applied(around, empty_snapshot(around), {}, declarative.load(config, plugins=None))
+    one = applied(around, empty_snapshot(around), {}, declarative.load(config, plugins=None, now=1.0))
     found = plan(one, b"/a")
     assert found is not None
     picks = [found.pick((), ()) for _ in range(4)]
@@ -136,7 +136,7 @@ def test_upstreams_are_shared_when_none_of_them_changes(around: Surroundings) ->
         targets = [{**upstream["targets"][0], "weight": weight}, upstream["targets"][1]]  # type: ignore[dict-item]
         services = [{**service(name), "url": "http://up/"} for name in names]
         data = {"_format_version": "3.0", "services": services, "upstreams": [{"name": "up", "targets": targets}]}
-        return declarative.load(data, plugins=None)
+        return declarative.load(data, plugins=None, now=1.0)
 
     tables = [config("a", weight=100), config("a", "b", weight=100), config("a", "b", weight=0)]
     one = applied(around, empty_snapshot(around), {}, tables[0])
@@ -154,7 +154,7 @@ def test_upstreams_are_shared_when_none_of_them_changes(around: Surroundings) ->
 def test_ranking_follows_the_setting_when_it_is_strict(around: Surroundings) -> None:
     """As shipped, a plain host goes before more fields; as meant, after (router specification, section 5)."""
     routes = [{"name": "host", "hosts": ["gw.test"]}, {"name": "two", "paths": ["/x"], "methods": ["GET"]}]
-    loaded = declarative.load({"_format_version": "3.0", "routes": routes}, plugins=None)
+    loaded = declarative.load({"_format_version": "3.0", "routes": routes}, plugins=None, now=1.0)
     names = {}
     for calculation in ("original", "strict"):
         surroundings = replace(around, route_match_calculation=calculation)
