@@ -115,6 +115,7 @@ def _answer(connection: h11.Connection, request: h11.Request) -> list[bytes]:
     body = _PAGE.format(**escaped).encode()
     head = h11.Response(
         status_code=200,
+        reason=b"OK",
         headers=[("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body)))],
     )
     events: list[h11.Event] = [head, h11.EndOfMessage()]
