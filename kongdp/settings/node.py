@@ -196,7 +196,7 @@ class LogSettings:
         TEXT,
         "logs/access.log",
         "File of the access log, relative to the prefix, or off, /dev/stdout, /dev/stderr. A second word names the "
-        "format: kong_log_format, combined, json or a name declared by nginx_http_log_format.",
+        "format: kong_log_format, combined or json.",
         aliases=elsewhere("access_log", "http", "proxy"),
     )
     proxy_error_log: str = setting(
@@ -209,9 +209,6 @@ class LogSettings:
     admin_error_log: str = setting(TEXT, "logs/error.log", "Error log of the Admin API.")
     status_access_log: str = setting(TEXT, "off", "Access log of the Status API, or off.")
     status_error_log: str = setting(TEXT, "logs/status_error.log", "Error log of the Status API.")
-    nginx_http_log_format: str | None = setting(
-        MAYBE_TEXT, "", "An access log format: its name, then the format in quotes, as nginx's log_format takes them."
-    )
     kongdp_access_log_format: str = setting(
         words("kong", "combined", "json"),
         "kong",

@@ -204,9 +204,6 @@ class LimitSettings:
         "streams from there. Kong writes the whole body to a file.",
         unit="bytes",
     )
-    kongdp_body_spill: bool = setting(
-        BOOLEAN, "off", "on: a larger buffered request body goes to a temporary file instead of streaming."
-    )
     kongdp_head_fields_max: int = setting(whole(1, 100000), "1000", "Most fields of a request head; more are a 400.")
     nginx_http_large_client_header_buffers: Buffers = setting(  # noqa: RUF009 (a declaration, see rows.py)
         BUFFERS,
