@@ -1,5 +1,6 @@
 """A fresh database for each test that asks for one: SQLite, and PostgreSQL where its server is installed."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +33,21 @@ def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.create_database()
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file that tests copy instead of running every migration again."""
+    path = tmp_path_factory.mktemp("migrated") / "controlplane.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    database.close()
+    return path
+
+
 @pytest.fixture
-def database(fresh_url: str) -> Iterator[Database]:
+def database(fresh_url: str, migrated_file: Path) -> Iterator[Database]:
     """A migrated database of its own."""
+    if fresh_url.startswith("sqlite"):
+        shutil.copyfile(migrated_file, fresh_url.removeprefix("sqlite:///"))
     database = Database(fresh_url)
     migrate(database)
     yield database

@@ -199,7 +199,7 @@ def test_start_when_something_is_wrong(tmp_path: Path) -> None:
             assert not (node.prefix / "pids" / "kongdp.pid").exists()
 
 
-@pytest.mark.parametrize("lifetime_s", [10, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(400)])])
+@pytest.mark.parametrize("lifetime_s", [8, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(400)])])
 def test_certificate_when_it_lives_shortly(
     tmp_path: Path, nodes: Callable[..., DataPlane], upstream: str, lifetime_s: int
 ) -> None:
