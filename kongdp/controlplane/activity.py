@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kongdp.controlplane.store import tables
-from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.database import Database, upsert
 from kongdp.controlplane.store.repository import EntityChange
 from kongdp.sync.messages import CounterFrame
 
@@ -88,7 +88,7 @@ def _add_boot(
                 buckets[at, key] += total - before
     if not raised:
         return
-    database.upsert(
+    upsert(
         connection,
         tables.activity_totals,
         [
@@ -97,7 +97,7 @@ def _add_boot(
         ],
     )
     common = {"node_id": node_id, "width": FINE_S}
-    database.upsert(
+    upsert(
         connection,
         tables.activity_buckets,
         [
@@ -134,21 +134,27 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def follow_routes(connection: sa.Connection, group_id: str, changes: Sequence[EntityChange]) -> None:
     """Remember whose each changed route is (a follower of `Changes`). A route that goes is not forgotten."""
-    for change in changes:
-        if change.collection == "routes" and change.after is not None:
-            service = change.after.get("service")
-            service_id = service["id"] if service else None
-            _remember(connection, group_id, change.id, change.after.get("name"), service_id)
+    changed = [change.after for change in changes if change.collection == "routes" and change.after is not None]
+    for start in range(0, len(changed), IDS_PER_QUERY):
+        routes = changed[start : start + IDS_PER_QUERY]
+        services = {route["id"]: (route.get("service") or {}).get("id") for route in routes}
+        versions = _versions(connection, {id for id in services.values() if id is not None})
+        rows = [
+            {
+                "route_id": route["id"],
+                "group_id": group_id,
+                "name": route.get("name"),
+                "service_id": services[route["id"]],
+                "version_id": versions.get(services[route["id"]]),
+            }
+            for route in routes
+        ]
+        upsert(connection, tables.activity_routes, rows)
 
 
-def _remember(
-    connection: sa.Connection, group_id: str, route_id: str, name: str | None, service_id: str | None
-) -> None:
-    table, implementation = tables.activity_routes, tables.implementations
-    version_id = connection.scalar(
-        sa.select(implementation.c.version_id).where(implementation.c.gateway_service_id == service_id)
-    )
-    values = {"group_id": group_id, "name": name, "service_id": service_id, "version_id": version_id}
-    updated = connection.execute(sa.update(table).where(table.c.route_id == route_id).values(values))
-    if updated.rowcount == 0:
-        connection.execute(sa.insert(table), {"route_id": route_id, **values})
+def _versions(connection: sa.Connection, service_ids: set[str]) -> dict[str | None, str]:
+    """The versions that Gateway services implement."""
+    table = tables.implementations
+    query = sa.select(table.c.gateway_service_id, table.c.version_id)
+    rows = connection.execute(query.where(table.c.gateway_service_id.in_(sorted(service_ids))))
+    return {row.gateway_service_id: row.version_id for row in rows}

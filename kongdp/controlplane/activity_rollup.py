@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from kongdp.controlplane.activity import FINE_S, HOUR_S, MINUTE_S, lock_boot
 from kongdp.controlplane.store import tables
-from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.database import Database, upsert
 
 # Rows of one transaction: about 0.2 s on SQLite. All rows of one moment belong together, so it may be more.
 PIECE_ROWS = 10_000
@@ -62,7 +62,7 @@ def _widen(database: Database, width: int, wider: int | None, before: int) -> bo
                 {"width": wider, **dict(zip(names, key, strict=True)), "count": added}
                 for key, added in sorted(sums.items())
             ]
-            database.upsert(connection, table, moved, add=("count",))
+            upsert(connection, table, moved, add=("count",))
     return bool(rows)
 
 
@@ -85,7 +85,7 @@ def _fold(database: Database, before: float, now: float) -> bool:
         folded = lock_boot(database, connection, found.node_id, FOLDED_BOOT, now).number
         rows = connection.execute(sa.delete(totals).where(totals.c.boot == found.number).returning(*totals.c)).all()
         moved = [{**each._mapping, "boot": folded} for each in sorted(rows)]
-        database.upsert(connection, totals, moved, add=("total",))
+        upsert(connection, totals, moved, add=("total",))
         done = boots.c.number.in_((found.number, folded))
         connection.execute(sa.update(boots).where(done).values(folded_at=now))
     return True

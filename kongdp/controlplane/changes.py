@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from kongdp.adminapi.store import Reader, Writer
 from kongdp.controlplane.store import tables
-from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.database import Database, insert_many
 from kongdp.controlplane.store.repository import EntityChange, GroupReader, GroupWriter
 from kongdp.errors import KongdpError, Source
 
@@ -110,20 +110,18 @@ class Changes:
         revision = {"group_id": group_id, "at": self._clock(), "actor": actor, "summary": summary}
         result = connection.execute(sa.insert(tables.revisions).values(revision))
         number = int(result.inserted_primary_key[0])  # type: ignore[index]  # an insert of one row always has one
-        connection.execute(
-            sa.insert(tables.revision_changes),
-            [
-                {
-                    "number": number,
-                    "position": position,
-                    "collection": change.collection,
-                    "entity_id": change.id,
-                    "before": change.before,
-                    "after": change.after,
-                }
-                for position, change in enumerate(changes)
-            ],
-        )
+        rows = [
+            {
+                "number": number,
+                "position": position,
+                "collection": change.collection,
+                "entity_id": change.id,
+                "before": change.before,
+                "after": change.after,
+            }
+            for position, change in enumerate(changes)
+        ]
+        insert_many(connection, tables.revision_changes, rows)
         return number
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kongdp.controlplane.store import tables
-from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.database import Database, upsert
 from kongdp.entities.hashing import EMPTY_HASH
 
 # Two ping intervals: one lost ping is no disconnection (Kong uses the same figure).
@@ -89,7 +89,7 @@ def save(database: Database, nodes: Sequence[Node]) -> None:
         # A node may outlive its group for a moment.
         known = set(connection.scalars(sa.select(tables.groups.c.id)))
         rows = [row for row in rows if row["group_id"] in known]
-        database.upsert(connection, tables.nodes, rows, keep=("created_at",))
+        upsert(connection, tables.nodes, rows, keep=("created_at",))
 
 
 def save_disconnected(database: Database, links: Sequence[tuple[str, str, float]]) -> None:

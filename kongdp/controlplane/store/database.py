@@ -8,12 +8,13 @@ House rule: nothing outside this package calls the engine, and nothing on the ev
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -98,35 +99,66 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
-    def upsert(
-        self,
-        connection: sa.Connection,
-        table: sa.Table,
-        rows: list[dict[str, Any]],
-        *,
-        add: tuple[str, ...] = (),
-        keep: tuple[str, ...] = (),
-    ) -> None:
-        """Insert rows, replacing the other columns of those whose primary key exists.
-
-        Columns in `add` are added up instead, those in `keep` stay as they are. The rows of one call must have distinct
-        primary keys and the same columns.
-        """
-        keys = [column.name for column in table.primary_key.columns]
-        for start in range(0, len(rows), STATEMENT_ROWS_MAX):
-            chunk = rows[start : start + STATEMENT_ROWS_MAX]
-            insert: Any = (sqlite if self.is_sqlite else postgresql).insert(table).values(chunk)
-            changed = {
-                name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
-                for name in chunk[0]
-                if name not in keys and name not in keep
-            }
-            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed))
-
     def close(self) -> None:
         """Wait for running work, then close every connection."""
         self._executor.shutdown(wait=True)
         self.engine.dispose()
+
+
+def insert_many(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all have the same columns.
+
+    PostgreSQL gets them as one stream (COPY): a statement for each row costs a round trip's worth of work on both
+    sides, which for a large import was most of the time.
+    """
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.execute(sa.insert(table), list(rows))
+        return
+    columns = [table.c[name] for name in rows[0]]
+    prepare = connection.dialect.identifier_preparer
+    names = ", ".join(prepare.format_column(column) for column in columns)
+    renderers = [column.type.bind_processor(connection.dialect) or _as_it_is for column in columns]
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    statement = f"COPY {prepare.format_table(table)} ({names}) FROM STDIN"
+    try:
+        with driver.cursor().copy(statement) as copy:
+            for row in rows:
+                copy.write_row([render(value) for render, value in zip(renderers, row.values(), strict=True)])
+    except psycopg.Error as error:
+        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error) from error
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    add: tuple[str, ...] = (),
+    keep: tuple[str, ...] = (),
+) -> None:
+    """Insert rows, replacing the other columns of those whose primary key exists.
+
+    Columns in `add` are added up instead, those in `keep` stay as they are. The rows of one call must have distinct
+    primary keys and the same columns.
+    """
+    keys = [column.name for column in table.primary_key.columns]
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    for start in range(0, len(rows), STATEMENT_ROWS_MAX):
+        chunk = rows[start : start + STATEMENT_ROWS_MAX]
+        insert: Any = dialect.insert(table).values(chunk)
+        changed = {
+            name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
+            for name in chunk[0]
+            if name not in keys and name not in keep
+        }
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from kongdp.adminapi.store import NOWHERE, TagFilter
 from kongdp.controlplane.store import tables
+from kongdp.controlplane.store.database import insert_many
 from kongdp.entities.table import Row
 
 # Fields by which something in Kong's Admin API finds an entity; any other field is found by reading the collection.
@@ -234,7 +235,7 @@ class GroupWriter(GroupReader):
             self._connection.execute(sa.delete(table).where(*mine, table.c.id.in_(ids)))
         elif _kind_of(changes[0]) == "create":
             rows = [{**identity, "row": change.after} for identity, change in zip(identities, changes, strict=True)]
-            self._connection.execute(sa.insert(table), rows)
+            insert_many(self._connection, table, rows)
         else:
             statement = sa.update(table).where(*mine, table.c.id == sa.bindparam("of")).values(row=sa.bindparam("new"))
             self._connection.execute(statement, [{"of": change.id, "new": change.after} for change in changes])
@@ -248,8 +249,7 @@ class GroupWriter(GroupReader):
                 if change.after is not None
                 for entry in _indexes(change.after)[index]
             ]
-            if entries:
-                self._connection.execute(sa.insert(index), entries)
+            insert_many(self._connection, index, entries)
         for change in changes:
             self._note(collection, change.id, change.before, change.after)
 
