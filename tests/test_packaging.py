@@ -28,6 +28,7 @@ from kongdp.process.supervisor import END_SIGNALS
 from kongdp.settings import load_settings
 from kongdp.settings.model import ROWS
 from kongdp.settings.rules import opened
+from tests.support import shared
 from tests.support.dockerfile import Dockerfile, read_dockerfile
 from tests.support.supervised import LIMIT_S, until
 
@@ -80,13 +81,13 @@ def run_pip(*arguments: str, **environ: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+def wheel() -> Path:
+    return Path(shared.once("wheel", lambda: str(build_wheel(shared.directory() / "wheel"))))
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(wheel, tmp_path_factory.mktemp("image") / "kongdp")
+def installed(wheel: Path) -> Path:
+    return Path(shared.once("image", lambda: str(install(wheel, shared.directory() / "image" / "kongdp"))))
 
 
 # -- the wheel

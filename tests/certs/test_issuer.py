@@ -75,7 +75,11 @@ def test_host_of_the_url_is_verified_when_the_server_is_not_our_control_plane() 
     play(story, FOREIGN)
 
 
-@pytest.mark.parametrize("written", [FINGERPRINT, FINGERPRINT.upper(), ":".join([FINGERPRINT[:2], FINGERPRINT[2:]])])
+@pytest.mark.parametrize(
+    "written",
+    [FINGERPRINT, FINGERPRINT.upper(), ":".join([FINGERPRINT[:2], FINGERPRINT[2:]])],
+    ids=["lower", "upper", "colon"],  # the fingerprint itself is another one in each process
+)
 def test_fingerprint_bootstraps_when_the_ca_is_not_at_hand(written: str) -> None:
     """Unverified /cacerts, comparison, then verified connections; the credentials come last."""
 
@@ -97,6 +101,7 @@ def test_fingerprint_bootstraps_when_the_ca_is_not_at_hand(written: str) -> None
         ({"password": None}, "needs a token, or a user and a password file", 0),
         ({"token": "a\nb"}, "characters that a token cannot have", 0),
     ],
+    ids=["no anchor", "other fingerprint", "other ca", "broken ca", "no password", "broken token"],
 )
 def test_credentials_are_not_sent_when_the_server_is_not_proven(
     changes: dict[str, object], text: str, requests: int

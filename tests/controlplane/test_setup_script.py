@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pytest
 from kongdp.controlplane import accounts
 from kongdp.controlplane.plane import SETUP_SCRIPT
 from tests.support.control_plane import ControlPlane, running
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("openssl")), reason="curl and openssl are needed"
@@ -102,11 +102,8 @@ class Host:
 
 def play(scenario: Callable[[ControlPlane, Host], Awaitable[None]], tmp_path: Path) -> None:
     async def main() -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         async with running(tmp_path / "plane") as plane:
-            await scenario(plane, Host(tmp_path, port))
+            await scenario(plane, Host(tmp_path, free_port()))
 
     (tmp_path / "plane").mkdir()
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""The clients people use, through a gateway to a real server: curl, wrk, h2load, Python's requests and aiohttp, Node's http.
+"""The clients people use, through a gateway to a real server: curl, wrk, hey, h2load, Python's requests and aiohttp, Node's http.
 
 The gateway runs in a process of its own; behind it stands an asyncio server that echoes. A client that is not installed is skipped with
 that reason.
@@ -23,7 +23,7 @@ from tests.support.scripted_upstream import Upstream, config, scripted_upstream
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 MIB = 1 << 20
-WRK_CONNECTIONS = 1000
+CONNECTIONS = 1000
 
 
 async def read_body(head: bytes, reader: Reader) -> bytes:
@@ -119,22 +119,39 @@ def test_wrk_when_it_has_a_thousand_connections() -> None:
     """Not one error, not one status but 200."""
 
     async def story(url: str) -> None:
-        out = await command("wrk", "-t2", f"-c{WRK_CONNECTIONS}", "-d3s", "--timeout", "30s", f"{url}/a")
+        out = await command("wrk", "-t2", f"-c{CONNECTIONS}", "-d3s", "--timeout", "30s", f"{url}/a")
         assert "Socket errors" not in out
         assert "Non-2xx" not in out
         found = re.search(r"(\d+) requests in", out)
         assert found is not None
-        assert int(found[1]) > WRK_CONNECTIONS
+        assert int(found[1]) > CONNECTIONS
+
+    visit(story)
+
+
+def test_hey_when_it_has_a_thousand_connections() -> None:
+    """Every request answered with 200; hey also counts what it could not send."""
+
+    async def story(url: str) -> None:
+        out = await command("hey", "-n", "5000", "-c", str(CONNECTIONS), "-t", "60", f"{url}/size/300")
+        assert re.findall(r"\[(\d+)\]\s+(\d+) responses", out) == [("200", "5000")]
+        assert "Error distribution" not in out
 
     visit(story)
 
 
 def test_h2load_when_it_speaks_http1() -> None:
-    """`h2load --h1`: all succeed."""
+    """`h2load --h1`: all succeed, bodies whole; a request body on each."""
 
     async def story(url: str) -> None:
-        out = await command("h2load", "--h1", "-n", "5000", "-c", "100", f"{url}/a")
-        assert "5000 succeeded, 0 failed" in out
+        out = await command("h2load", "--h1", "-n", "5000", "-c", str(CONNECTIONS), f"{url}/size/1000")
+        assert "5000 succeeded, 0 failed, 0 errored, 0 timeout" in out
+        assert "status codes: 5000 2xx" in out
+        assert "(5000000) data" in out
+        out = await command("h2load", "--h1", "-n", "200", "-c", "20", "-d", __file__, f"{url}/echo")
+        assert "200 succeeded, 0 failed, 0 errored, 0 timeout" in out
+
+    visit(story)
 
     visit(story)
 

@@ -9,6 +9,7 @@ import pytest
 from kongdp.proxy.environment import Limits
 from tests.support.gateway import Gateway, running_gateway
 from tests.support.loops import run
+from tests.support.ports import free_port
 from tests.support.raw_client import Seen, ask
 from tests.support.scripted_upstream import Upstream, config, scripted_upstream
 
@@ -25,13 +26,6 @@ def request(method: bytes, body: bytes = b"", *, chunked: bool = False) -> bytes
     if chunked:
         return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def refusing_port() -> int:
-    """A port nobody listens on; bound once, so that nobody gets it soon."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 def with_targets(targets: list[tuple[str, int]], **service: object) -> dict[str, object]:
@@ -115,7 +109,7 @@ def test_request_when_nobody_listens(method: bytes) -> None:
     """A refused connection is retried for every method: nothing was sent."""
 
     async def story() -> None:
-        async with running_gateway(config(f"http://127.0.0.1:{refusing_port()}", retries=2)) as gateway:
+        async with running_gateway(config(f"http://127.0.0.1:{free_port()}", retries=2)) as gateway:
             seen = await ask(gateway.port, request(method, b"body"))
             assert seen.status == 502
             assert "x-kong-upstream-latency" in seen.headers
@@ -273,7 +267,7 @@ def test_targets_when_one_refuses() -> None:
 
     async def story() -> None:
         async with scripted_upstream(serves) as alive:
-            targets = [(f"127.0.0.1:{refusing_port()}", 100), (f"127.0.0.1:{alive.port}", 100)]
+            targets = [(f"127.0.0.1:{free_port()}", 100), (f"127.0.0.1:{alive.port}", 100)]
             async with running_gateway(with_targets(targets, retries=1)) as gateway:
                 assert set(await statuses(gateway, 10)) == {200}
                 assert gateway.node("retries") == 5

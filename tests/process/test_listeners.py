@@ -9,6 +9,7 @@ import pytest
 
 from kongdp.process.listeners import ListenError, Listeners
 from kongdp.settings import Listener
+from tests.support.ports import free_port
 
 LOCAL = Listener("127.0.0.1", 0)
 
@@ -18,13 +19,6 @@ def listeners() -> Iterator[Listeners]:
     made = Listeners()
     yield made
     made.keep_only({}, 0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def fds(listeners: Listeners, wanted: dict[str, tuple[Listener, ...]], setting: str, index: int = 0) -> list[int]:

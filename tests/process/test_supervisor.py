@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kongdp.process.state import process_start_time
+from tests.support.ports import free_port
 from tests.support.supervised import SupervisedNode, until
 
 
@@ -183,9 +184,7 @@ def test_sighup_changes_addresses_and_the_number_of_workers(prefix: Path) -> Non
     """More workers get sockets of their own; an address that is no longer wanted is refused at the end."""
     with SupervisedNode(prefix, workers=2).wait_ready() as node:
         old_port = node.port()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            new_port = free.getsockname()[1]
+        new_port = free_port()
         node.write_environment(KONG_PROXY_LISTEN=f"127.0.0.1:{new_port}", KONG_NGINX_WORKER_PROCESSES="3")
         node.signal(signal.SIGHUP)
         until(lambda: node.state()["reload"]["count"] == 1, "the reload")

@@ -6,7 +6,6 @@ Waiting is always for a condition, up to WAIT_S; how long it took is printed, ne
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,17 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.ports import free_port
+
 WAIT_S = 30.0
 KONGDP = [sys.executable, "-m", "kongdp"]
 
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_for(what: str, condition: Callable[[], T | None], timeout_s: float = WAIT_S) -> T:

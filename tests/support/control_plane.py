@@ -16,6 +16,7 @@ from kongdp.controlplane.cluster.listener import bind
 from kongdp.controlplane.cluster.trust import ClusterPair
 from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.plane import Clock, Options, Plane, open_plane
+from tests.support.migrated import migrated_sqlite
 from tests.support.scripted_data_plane import KeyPair, ScriptedDataPlane, make_request, save_pair
 
 WAIT_S = 20.0
@@ -129,7 +130,7 @@ async def running(
     plane = open_plane(
         Options(
             prefix=prefix,
-            database_url=database_url or f"sqlite:///{prefix / 'controlplane.db'}",
+            database_url=database_url or migrated_sqlite(prefix),
             cluster_sockets=[bind("cluster_listen", "127.0.0.1", 0)],
             telemetry_sockets=[bind("kongdp_cluster_telemetry_listen", "127.0.0.1", 0)],
             cluster_pair=cluster_pair,

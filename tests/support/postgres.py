@@ -1,5 +1,6 @@
-"""A PostgreSQL server of the test run's own: on a Unix socket in a temporary directory, gone at the end.
+"""A PostgreSQL server of the test run's own: on a Unix socket in the run's directory, gone at the end.
 
+One server serves all processes of a run, and a migrated database is made once, which others are copies of.
 Tests that want it skip with a reason where no server program is installed.
 """
 
@@ -8,11 +9,14 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
 import uuid
 from pathlib import Path
 
 import sqlalchemy as sa
+
+from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.migrations import migrate
+from tests.support import shared
 
 START_S = 30
 # The server refuses to run as root; Debian's package makes this user.
@@ -38,41 +42,76 @@ def why_not() -> str | None:
 
 
 class PostgresServer:
-    """One server; each test gets a database of its own."""
+    """The run's server, as one of its processes sees it; each test gets a database of its own."""
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="kongdp-postgres-"))
-        data = self._directory / "data"
-        self._user = USER if os.getuid() == 0 else None
-        if self._user is not None:
-            shutil.chown(self._directory, self._user)
-        self._run("initdb", "-D", str(data), "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
-        options = f"-k {self._directory} -c listen_addresses='' -c fsync=off -c max_connections=50"
-        log = str(self._directory / "log")
-        self._run("pg_ctl", "-D", str(data), "-l", log, "-w", "-t", str(START_S), "-o", options, "start")
-        self._engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        shared.once("postgres", _start)
+        self._engine = sa.create_engine(_url("postgres"), isolation_level="AUTOCOMMIT")
 
-    def url(self, name: str) -> str:
-        """The URL of a database."""
-        return f"postgresql+psycopg://{USER}@/{name}?host={self._directory}"
-
-    def create_database(self) -> str:
+    def create_database(self, template: str = "template0") -> str:
         """A fresh database's URL."""
         name = f"test_{uuid.uuid4().hex}"
         with self._engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        return self.url(name)
+            connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        return _url(name)
 
-    def stop(self) -> None:
-        """Stop the server and remove its files."""
+    def create_migrated(self) -> str:
+        """The URL of a database that has every migration."""
+        template = shared.once("postgres-template", self._migrated_template)
+        return self.create_database(template)
+
+    def _migrated_template(self) -> str:
+        url = self.create_database()
+        database = Database(url)
+        migrate(database)
+        database.close()
+        return str(sa.make_url(url).database)
+
+    def close(self) -> None:
+        """This process needs the server no more."""
         self._engine.dispose()
-        self._run("pg_ctl", "-D", str(self._directory / "data"), "-m", "immediate", "-w", "stop")
-        shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _run(self, program: str, *arguments: str) -> None:
-        path = find_program(program)
-        assert path is not None
-        with (self._directory / "output").open("ab") as output:
-            subprocess.run(
-                [path, *arguments], check=True, stdout=output, stderr=output, user=self._user, cwd=self._directory
-            )
+    @staticmethod
+    def stop_shared() -> None:
+        """Stop the server if the run started one."""
+        if _data().exists():
+            _run("pg_ctl", "-D", str(_data()), "-m", "immediate", "-w", "stop")
+
+
+def _home() -> Path:
+    return shared.directory() / "postgres"
+
+
+def _data() -> Path:
+    return _home() / "data"
+
+
+def _url(name: str) -> str:
+    return f"postgresql+psycopg://{USER}@/{name}?host={_home()}"
+
+
+def _start() -> bool:
+    home = _home()
+    home.mkdir()
+    if os.getuid() == 0:
+        shared.directory().chmod(0o711)
+        shutil.chown(home, USER)
+    _run("initdb", "-D", str(_data()), "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+    settings = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200"
+    log = str(home / "log")
+    _run("pg_ctl", "-D", str(_data()), "-l", log, "-w", "-t", str(START_S), "-o", f"-k {home} {settings}", "start")
+    return True
+
+
+def _run(program: str, *arguments: str) -> None:
+    path = find_program(program)
+    assert path is not None
+    with (_home() / "output").open("ab") as output:
+        subprocess.run(
+            [path, *arguments],
+            check=True,
+            stdout=output,
+            stderr=output,
+            user=USER if os.getuid() == 0 else None,
+            cwd=_home(),
+        )

@@ -1,0 +1,43 @@
+"""Things that all processes of one test run share: made by whoever needs them first, found by the others, gone at the end.
+
+In: a name and a function that makes the thing and says, in JSON, where it is.  Out: that word, the same in every process.
+The process that was started by hand (with pytest-xdist: the one that runs no tests) makes the directory and removes it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_VARIABLE = "TEST_RUN_DIRECTORY"
+
+
+def open_directory() -> None:
+    """Make the run's directory; processes that are started from now on inherit where it is."""
+    os.environ[_VARIABLE] = tempfile.mkdtemp(prefix="kongdp-tests-")
+
+
+def directory() -> Path:
+    """The run's directory."""
+    return Path(os.environ[_VARIABLE])
+
+
+def close_directory() -> None:
+    """Remove it with all that is in it."""
+    shutil.rmtree(os.environ.pop(_VARIABLE), ignore_errors=True)
+
+
+def once(name: str, make: Callable[[], Any]) -> Any:
+    """What `make` answered in the process that came first; the others wait for it meanwhile."""
+    with (directory() / f"{name}.json").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        if not text:
+            text = json.dumps(make())
+            file.write(text)
+        return json.loads(text)
