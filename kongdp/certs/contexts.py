@@ -208,7 +208,7 @@ def upstream_client_context(*, verify: bool, anchors: Sequence[bytes] = (), pair
     """A context towards a service's targets (TLS 1.2 and 1.3, ALPN http/1.1).
 
     With `verify` the chain must end in `anchors` and the name must match; without anchors nothing is trusted, as in
-    Kong. Depth is not OpenSSL's business here, see `count_intermediates`.
+    Kong. Depth is not OpenSSL's business here, see `count_issuers`.
     """
     context = _client_context(trusts_system=False)
     context.check_hostname = verify
@@ -234,18 +234,26 @@ def upstream_server_name(host: str) -> str | None:
     return None
 
 
-def count_intermediates(ssl_object: Any) -> int | None:
-    """Certificates between the peer's own and the trust anchor in the verified chain; None where Python cannot tell.
+def count_issuers(ssl_object: Any) -> int | None:
+    """Certificates above the peer's own in the verified chain, with the trust anchor; None where Python cannot tell.
 
-    This is what OpenSSL's verify depth limits: 0 accepts a certificate signed by an anchor itself (tried with OpenSSL
-    3.0), 1 one intermediate. The ssl module has no setting for it, so whoever dials compares after the handshake and
-    before the first byte.
+    The ssl module has no setting for a verify depth, so whoever dials compares with `issuers_max` after the handshake
+    and before the first byte.
     """
     get_chain = getattr(ssl_object, "get_verified_chain", None) or getattr(
         getattr(ssl_object, "_sslobj", None), "get_verified_chain", None
     )
     chain = get_chain() if get_chain is not None else None
-    return max(len(chain) - 2, 0) if chain else None
+    return len(chain) - 1 if chain else None
+
+
+def issuers_max(verify_depth: int) -> int:
+    """How many issuers a verify depth allows: none for 0, else that many intermediates and the anchor.
+
+    OpenSSL 3 itself takes a certificate that an anchor signed at depth 0 already (tried); a Kong at depth 0 refuses it
+    (proxy.md section 9), so 0 is left for a certificate that is an anchor itself. From 1 on both say the same.
+    """
+    return verify_depth + 1 if verify_depth else 0
 
 
 def _client_context(trusts_system: bool) -> ssl.SSLContext:

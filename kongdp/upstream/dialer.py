@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from kongdp.certs.contexts import CertificateError, count_intermediates
+from kongdp.certs.contexts import CertificateError, count_issuers, issuers_max
 from kongdp.errors import KongdpError, Source
 from kongdp.upstream.pool import Endpoint, TlsIdentity
 
@@ -78,9 +78,11 @@ class Dialer:
         )
         session = transport.get_extra_info("ssl_object")
         if session.context.verify_mode is ssl.CERT_REQUIRED:
-            allowed = VERIFY_DEPTH if tls.verify_depth is None else tls.verify_depth
-            found = count_intermediates(session)
-            if found is not None and found > allowed:
+            depth = VERIFY_DEPTH if tls.verify_depth is None else tls.verify_depth
+            found = count_issuers(session)
+            if found is not None and found > issuers_max(depth):
                 transport.abort()
-                raise DialError(f"certificate chain has {found} intermediates; verify depth allows {allowed}")
+                raise DialError(
+                    f"certificate chain has {found} issuers; verify depth {depth} allows {issuers_max(depth)}"
+                )
         return protocol

@@ -159,16 +159,16 @@ def test_upstream_accepts_anything_when_verification_is_off() -> None:
     assert handshake(stranger, contexts.upstream_client_context(verify=False), "any.name").alpn == "http/1.1"
 
 
-def test_intermediates_are_counted_when_a_chain_was_verified() -> None:
-    """What verify depth limits: none for a leaf below the anchor, one for a leaf below an intermediate."""
+def test_issuers_are_counted_when_a_chain_was_verified() -> None:
+    """What verify depth limits: the anchor alone above a leaf it signed, an intermediate more above a deeper one."""
     between = make("between", issuer=CA, is_authority=True)
     deep = make("localhost", issuer=between, names=("localhost",))
     chained = contexts.server_context(
         [Pair(deep.pem + between.pem, deep.key_pem)], contexts.server_options("intermediate")
     )
     context = contexts.upstream_client_context(verify=True, anchors=[CA.pem])
-    assert handshake(SERVER, context, "localhost").intermediates == 0
-    assert handshake(chained, context, "localhost").intermediates == 1
+    assert handshake(SERVER, context, "localhost").issuers == 1
+    assert handshake(chained, context, "localhost").issuers == 2
 
 
 @pytest.mark.parametrize(

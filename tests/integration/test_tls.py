@@ -259,7 +259,8 @@ VERIFYING = [
     (LEAF, "up.localhost", True, None, False, 502),
     (STRANGER, "up.localhost", True, None, True, 502),
     (STRANGER, "up.localhost", False, None, True, 200),
-    (LEAF, "up.localhost", True, 0, True, 200),
+    (LEAF, "up.localhost", True, 0, True, 502),  # proxy.md section 9; OpenSSL 3 would take it
+    (LEAF, "up.localhost", True, 1, True, 200),
     (DEEP, "up.localhost", True, 0, True, 502),
     (DEEP, "up.localhost", True, 1, True, 200),
     (DEEP, "up.localhost", True, None, True, 200),

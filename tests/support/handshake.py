@@ -3,7 +3,7 @@
 import ssl
 from dataclasses import dataclass
 
-from kongdp.certs.contexts import count_intermediates
+from kongdp.certs.contexts import count_issuers
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Seen:
     alpn: str | None
     server_name: str | None
     certificate: bytes | None
-    intermediates: int | None
+    issuers: int | None
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> Seen:
@@ -40,6 +40,6 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) 
                 alpn=near.selected_alpn_protocol(),
                 server_name=getattr(far, "kongdp_requested_name", name),
                 certificate=near.getpeercert(binary_form=True),
-                intermediates=count_intermediates(near),
+                issuers=count_issuers(near),
             )
     raise AssertionError("the handshake does not end")
