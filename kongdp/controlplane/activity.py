@@ -154,6 +154,8 @@ def follow_routes(connection: sa.Connection, group_id: str, changes: Sequence[En
 
 def _versions(connection: sa.Connection, service_ids: set[str]) -> dict[str | None, str]:
     """The versions that Gateway services implement."""
+    if not service_ids:
+        return {}
     table = tables.implementations
     query = sa.select(table.c.gateway_service_id, table.c.version_id)
     rows = connection.execute(query.where(table.c.gateway_service_id.in_(sorted(service_ids))))

@@ -27,6 +27,8 @@ from kongdp.controlplane.store.database import Database
 LOG = logging.getLogger("kongdp.controlplane.replicas")
 # How late a change may be seen when its notice was lost.
 POLL_S = 2.0
+# The least between two looks.
+SPACING_S = 0.05
 SHARED = ("ca.crt", "ca.key")
 # Any constant will do, except the one that migrations use.
 AUTHORITY_LOCK = 0x6B6F6E68
@@ -86,6 +88,8 @@ class Watcher:
             await connection.execute(f"LISTEN {CHANNEL}")
             while True:
                 await self._try_look()
+                # Notices that come in a row are one look: a client that writes 200 routes a second would keep us at it.
+                await asyncio.sleep(SPACING_S)
                 async for _notice in connection.notifies(timeout=POLL_S, stop_after=1):
                     pass
 

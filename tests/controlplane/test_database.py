@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from kongdp.controlplane.store import tables
-from kongdp.controlplane.store.database import STATEMENT_ROWS_MAX, Database, insert_many, upsert
+from kongdp.controlplane.store.database import Database, insert_many, upsert
 
 # Each of them means something in PostgreSQL's COPY format.
 TEXTS = ("", "\\", "\\N", "\\.", "a\tb\nc\rd", 'quote "', "größe ☃", "{curly}", "NULL")
@@ -41,9 +41,9 @@ def test_nothing_is_inserted_when_one_row_is_refused(database: Database) -> None
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.audit)) == 0
 
 
-def test_rows_replace_those_with_their_key_when_more_than_one_statement_takes(database: Database) -> None:
-    """Beyond the bound of a statement; columns to keep are kept, others replaced."""
-    count = STATEMENT_ROWS_MAX + 1
+def test_rows_replace_those_with_their_key_when_there_are_many(database: Database) -> None:
+    """Some are there and some are new; columns to keep are kept, others replaced."""
+    count = 501
     with database.write() as connection:
         insert_many(connection, tables.audit, [entry(number, "old") for number in range(1, count + 1)])
         upsert(

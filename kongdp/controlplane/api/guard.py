@@ -80,8 +80,11 @@ class Guard:
                 status = message["status"]
             await send(message)
 
+        shown = _shown(connection.headers)
         try:
-            identity = await self._plane.database.run(self._admit, _shown(connection.headers), need, method, address)
+            identity = None
+            if not self._is_for_all(shown, need, method):
+                identity = await self._plane.database.run(self._admit, shown, need, method, address)
         except _RefusedError as refused:
             if refused.identity is not None:
                 scope[IDENTITY] = refused.identity
@@ -105,13 +108,13 @@ class Guard:
         response = problem(refused.status, str(refused), headers=headers)
         await response(scope, receive, send)
 
-    def _admit(self, shown: _Shown, need: Need, method: str, address: str) -> Identity | None:
-        """Who it is, None for nobody; raises _RefusedError. Asks the database."""
-        if need.role is None:
-            return None
+    def _is_for_all(self, shown: _Shown, need: Need, method: str) -> bool:
+        """Whether nobody need say who they are, and nobody has."""
+        return need.role is None or (shown.is_empty and (self._is_open or method == "OPTIONS"))
+
+    def _admit(self, shown: _Shown, need: Need, method: str, address: str) -> Identity:
+        """Who it is; raises _RefusedError. Asks the database."""
         if shown.is_empty:
-            if self._is_open or method == "OPTIONS":
-                return None
             raise _RefusedError(401, "credentials are required: an access token, a session, or name and password")
         try:
             identity = self._identify(shown, method, address)
@@ -119,7 +122,7 @@ class Guard:
             status = 429 if error.retry_after_s else 401
             raise _RefusedError(status, str(error), error.retry_after_s) from None
         group_id = None if need.group is None else self._group_id(need.group)
-        if need.role != "none" and not identity.may(need.role, group_id):
+        if need.role not in (None, "none") and not identity.may(need.role, group_id):
             where = "" if need.group is None else f" in the runtime group {need.group!r}"
             raise _RefusedError(403, f"this takes the role {need.role}{where}", identity=identity)
         return identity

@@ -28,8 +28,6 @@ T = TypeVar("T")
 THREADS = 4
 # How long SQLite waits for a writer of another process (a backup, the command line) before giving up.
 BUSY_TIMEOUT_MS = 10_000
-# Rows of one multi-row statement: SQLite allows 32,766 bound values.
-STATEMENT_ROWS_MAX = 500
 
 
 class DatabaseError(KongdpError):
@@ -148,17 +146,18 @@ def upsert(
     Columns in `add` are added up instead, those in `keep` stay as they are. The rows of one call must have distinct
     primary keys and the same columns.
     """
+    if not rows:
+        return
     keys = [column.name for column in table.primary_key.columns]
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    for start in range(0, len(rows), STATEMENT_ROWS_MAX):
-        chunk = rows[start : start + STATEMENT_ROWS_MAX]
-        insert: Any = dialect.insert(table).values(chunk)
-        changed = {
-            name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
-            for name in chunk[0]
-            if name not in keys and name not in keep
-        }
-        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed))
+    # PERF: without values(), so that one compiled text serves every call: compiling 500 rows of VALUES took longer than
+    # sending them one by one does (bench.whole.control_plane, 10,000 routes on PostgreSQL: 0.9 s of 1.9 s).
+    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    changed = {
+        name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
+        for name in rows[0]
+        if name not in keys and name not in keep
+    }
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -185,6 +185,14 @@ class GroupWriter(GroupReader):
     def __init__(self, connection: sa.Connection, group_id: str) -> None:
         super().__init__(connection, group_id)
         self._changed: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
+        # What was read last: a write asks three times whether its row is there.
+        self._last: tuple[str, str, Row | None] | None = None
+
+    def get(self, collection: str, id: str) -> Row | None:
+        """The row with this id, or None. Nobody else writes to the group meanwhile."""
+        if self._last is None or self._last[:2] != (collection, id):
+            self._last = (collection, id, super().get(collection, id))
+        return self._last[2]
 
     def put(self, collection: str, row: Row) -> None:
         """Insert the row, or replace the one with its id."""
@@ -263,6 +271,7 @@ class GroupWriter(GroupReader):
         ]
 
     def _note(self, collection: str, id: str, before: Row | None, after: Row | None) -> None:
+        self._last = None
         first = self._changed.get((collection, id))
         self._changed[collection, id] = (before if first is None else first[0], after)
 
