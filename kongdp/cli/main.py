@@ -191,6 +191,24 @@ def _add_others(commands: "argparse._SubParsersAction[Parser]") -> None:
         "kongdp control-plane run -p /srv/control-plane", node=True,
         detail="Admin API, console, portal and the listener that data planes join.",
     )  # fmt: skip
+    backup = _add(
+        subcommands, "backup", _control_plane_backup, "write everything a control plane needs to run again to one file",
+        "kongdp control-plane backup /srv/backups/monday.zip -p /srv/control-plane", node=True, detail=(
+            "Takes the database (SQLite or PostgreSQL), the certificate authority and the control plane's id;"
+            "\nnot the settings, and no sessions. The control plane may run meanwhile."
+            "\nThe file holds private keys, credentials and password hashes: only its owner can read it."
+        ),
+    )  # fmt: skip
+    backup.add_argument("file", metavar="FILE", help="a new file")
+    restore = _add(
+        subcommands, "restore", _control_plane_restore, "make a control plane what a backup says",
+        "kongdp control-plane restore /srv/backups/monday.zip -p /srv/control-plane", node=True, detail=(
+            "The settings say where to: a prefix and, with KONGDP_DATABASE_URL, a PostgreSQL database; a backup of"
+            "\nSQLite can go there, and the other way round. Stop the control plane first."
+        ),
+    )  # fmt: skip
+    restore.add_argument("file", metavar="FILE", help="what `control-plane backup` has written")
+    restore.add_argument("--replace", action="store_true", help="also where there is a control plane already")
     quickstart = _add(
         commands, "quickstart", _quickstart, "show the whole story on this machine", "kongdp quickstart", node=True,
         detail="Starts a control plane, a data plane that joins it and a sample upstream,\nand counts one request. Ctrl-C ends it.",
@@ -285,6 +303,18 @@ def _control_plane_run(arguments: argparse.Namespace) -> int:
     from kongdp.cli.run import run_control_plane
 
     return run_control_plane(arguments)
+
+
+def _control_plane_backup(arguments: argparse.Namespace) -> int:
+    from kongdp.cli.backup import backup
+
+    return backup(arguments)
+
+
+def _control_plane_restore(arguments: argparse.Namespace) -> int:
+    from kongdp.cli.backup import restore
+
+    return restore(arguments)
 
 
 def _quickstart(arguments: argparse.Namespace) -> int:

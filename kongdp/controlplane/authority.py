@@ -231,10 +231,22 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 def _load_pair(key_path: Path, certificate_path: Path) -> tuple[SigningKey, x509.Certificate]:
     try:
-        key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
-        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+        key, certificate = key_path.read_bytes(), certificate_path.read_bytes()
     except OSError as error:
         raise AuthorityError(f"cannot read {error.filename}: {error.strerror}") from None
+    return check_pair(key, certificate, key_path, certificate_path)
+
+
+def check_pair(
+    key_pem: bytes,
+    certificate_pem: bytes,
+    key_path: Path = Path("ca.key"),
+    certificate_path: Path = Path("ca.crt"),
+) -> tuple[SigningKey, x509.Certificate]:
+    """A key and its certificate. Raises AuthorityError, which names the files, when they are none or not of each other."""
+    try:
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
     except (ValueError, TypeError) as error:
         raise AuthorityError(f"{key_path} or {certificate_path} is damaged: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():

@@ -157,7 +157,7 @@ def take_authority(database: Database, directory: Path) -> None:
     """
     if database.is_sqlite:
         return
-    shared = _shared(database)
+    shared = shared_files(database)
     if not all(shared.get(name) for name in SHARED):
         return
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -181,7 +181,8 @@ def give_authority(database: Database, directory: Path, now: float) -> None:
         connection.execute(insert.values(rows).on_conflict_do_nothing(index_elements=["name"]))
 
 
-def _shared(database: Database) -> dict[str, str]:
+def shared_files(database: Database) -> dict[str, str]:
+    """Name -> content of what replicas share."""
     table = tables.shared_files
     with database.read() as connection:
         rows = connection.execute(sa.select(table.c.name, table.c.content))

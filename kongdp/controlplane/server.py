@@ -6,7 +6,6 @@ a signal. What an operator can cause is one line on stderr that names the settin
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -20,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TextIO
 
 import uvicorn
 import uvloop
@@ -37,6 +35,7 @@ from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
 from kongdp.controlplane.plane import Options, Plane, open_plane
+from kongdp.controlplane.prefix_lock import only_one
 from kongdp.controlplane.store.database import database_url
 from kongdp.entities.schemas import build_schemas
 from kongdp.errors import KongdpError, Source
@@ -101,7 +100,7 @@ def run(
     with contextlib.ExitStack() as stack:
         try:
             prefix = Path(settings.prefix)
-            stack.enter_context(_only_one(prefix))
+            stack.enter_context(only_one(prefix))
             opened = _open_sockets(settings)
             stack.callback(opened.close)
             plane = open_plane(_options(settings, opened))
@@ -303,23 +302,6 @@ def _open_sockets(settings: Settings) -> Opened:
         opened.close()
         raise StartError("\n  ".join(problems))
     return opened
-
-
-@contextmanager
-def _only_one(prefix: Path) -> Iterator[TextIO]:
-    """Hold the prefix's lock: two control planes over one prefix would both be its authority."""
-    directory = prefix / "pids"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "control-plane.lock").open("a")
-    except OSError as error:
-        raise StartError(f"prefix: cannot use {prefix}: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartError(f"prefix: another control plane is running with {prefix}") from None
-        yield lock
 
 
 def node_id(settings: Settings) -> str:

@@ -48,7 +48,8 @@ def test_the_documented_commands_exist() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "run", "start", "stop", "quit", "restart", "reload", "health", "check", "config", "config parse",
         "config template", "config import", "config export",
-        "hybrid", "hybrid gen_cert", "control-plane", "control-plane run", "quickstart", "version",
+        "hybrid", "hybrid gen_cert", "control-plane", "control-plane run", "control-plane backup", "control-plane restore",
+        "quickstart", "version",
     }  # fmt: skip
 
 

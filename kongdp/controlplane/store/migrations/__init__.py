@@ -23,24 +23,47 @@ def migrate(database: Database) -> None:
     """Run the migrations that are missing. Raises DatabaseError when the database cannot be opened or is of a newer
     release.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    scripts = ScriptDirectory.from_config(config)
     try:
         with database.write() as connection:
-            if not database.is_sqlite:
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-            current = MigrationContext.configure(connection).get_current_revision()
-            known = {script.revision for script in scripts.walk_revisions()}
-            if current is not None and current not in known:
+            wait_for_others(connection)
+            current = schema_of(connection)
+            if current is not None and not is_known(current):
                 raise DatabaseError(
                     f"{database.shown_url} was written by a newer release of kongdp (its schema is {current})"
                 )
-            if current == scripts.get_current_head():
-                return
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection)
     except sa.exc.OperationalError as error:
         raise DatabaseError(f"cannot open the database {database.shown_url}: {error.orig}") from None
     except sa.exc.DatabaseError as error:
         raise DatabaseError(f"{database.shown_url} is not a database that kongdp can use: {error.orig}") from None
+
+
+def wait_for_others(connection: sa.Connection) -> None:
+    """Hold the lock of those who change the schema, to the end of the transaction."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+
+
+def schema_of(connection: sa.Connection) -> str | None:
+    """Which migration ran last; None in a database where none has."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_known(schema: str) -> bool:
+    """Whether this release has a migration of that name."""
+    return any(script.revision == schema for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def upgrade(connection: sa.Connection, schema: str = "head") -> None:
+    """Run the migrations that are missing up to one of them, in the transaction at hand."""
+    config = _config()
+    if schema == "head" and schema_of(connection) == ScriptDirectory.from_config(config).get_current_head():
+        return
+    config.attributes["connection"] = connection
+    command.upgrade(config, schema)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
