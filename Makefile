@@ -7,7 +7,7 @@ test:       ## all tests but the long ones
 	@.ci/test
 check:      ## format, lint, types, import rule
 	@.ci/check
-bench:      ## benchmarks of single rooms
+bench:      ## CPU per request against nginx, HAProxy, Envoy and Caddy
 	@.ci/bench
 soak:       ## the long tests
 	@.ci/setup && exec .venv/bin/python -m pytest -m soak

@@ -1,6 +1,6 @@
 """Heads: what one pass over a typical request and a typical response costs, and what the exchange adds around them.
 
-Run: .ci/bench -k head. The request has ten fields and about 640 bytes, the response eleven, as browsers and services send them.
+Run: .ci/bench parts -k head. The request has ten fields and about 640 bytes, the response eleven, as browsers and services send them.
 Figures of the commit that added this file (2-core machine, Python 3.11): see the message of that commit.
 """
 

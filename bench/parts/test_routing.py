@@ -1,6 +1,6 @@
 """Matching among many routes, building and changing a router, and what a route weighs.
 
-    .ci/bench -k routing
+    .ci/bench parts -k routing
 
 Three kinds of traffic. `hot` asks for few paths again and again, as the result cache likes it. In `skewed` and
 `uniform` no path ever repeats, so that every match walks the index; `skewed` draws the routes as traffic does, a few
