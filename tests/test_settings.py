@@ -1,5 +1,6 @@
 """Node settings: sources, kinds, rules, the value, the commented file."""
 
+import ast
 import base64
 import json
 from datetime import UTC, datetime
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from kongdp.certs.contexts import FFDHE2048
 from kongdp.cli.hybrid import make_pair
 from kongdp.settings import Buffers, Listener, Settings, SettingsError, environment_name, find_prefix, load_settings
 from kongdp.settings.document import render
-from kongdp.settings.foreign import WITHOUT_EFFECT
+from kongdp.settings.foreign import UNUSED, WITHOUT_EFFECT
 from kongdp.settings.model import KEYS, ROWS
 
 DB_LESS = {"KONG_DATABASE": "off"}
@@ -142,6 +144,39 @@ def test_no_key_is_both_a_setting_and_without_effect() -> None:
     assert not set(KEYS) & set(WITHOUT_EFFECT)
 
 
+def test_every_setting_acts_or_says_that_it_does_not() -> None:
+    """A setting that nothing reads would be a promise: it stands in UNUSED with the reason, and one that is read does not."""
+    package = CONF.parents[1] / "kongdp"
+    files = [path for path in package.rglob("*.py") if path.parent.name != "settings" or path.name == "rules.py"]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    read |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    read |= {"vault_env_prefix"}  # while settings are loaded
+    read |= {"status_ssl_cert", "status_ssl_cert_key"}  # by a name put together
+    assert set(ROWS) - read == set(UNUSED)
+
+
+def test_a_setting_that_nothing_acts_on_is_named_when_it_is_given() -> None:
+    """Also words of one that have no effect."""
+    settings = load(KONG_DNS_RESOLVER="10.0.0.1", KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM="error http_503")
+    assert [warning for warning in settings.warnings if "no effect" in warning] == [
+        "nginx_proxy_proxy_next_upstream: http_503 has no effect: no status is tried again",
+        "setting dns_resolver has no effect: names are resolved by the system, by /etc/resolv.conf and /etc/hosts",
+    ]
+
+
+@pytest.mark.parametrize("value", ["ffdhe2048", "pem", "base64"])
+def test_diffie_hellman_parameters_are_read_in_every_form(value: str) -> None:
+    """The name of the group that Kong knows, or parameters as PEM or base64; anything else is named."""
+    pem = FFDHE2048.decode().strip()
+    texts = {"ffdhe2048": "ffdhe2048", "pem": pem, "base64": base64.b64encode(FFDHE2048).decode()}
+    found = load(KONG_SSL_DHPARAM=texts[value]).ssl_dhparam
+    assert found is not None
+    assert found.strip() == ("ffdhe2048" if value == "ffdhe2048" else pem)
+    (problem,) = problems(KONG_SSL_DHPARAM="ffdhe9999")
+    assert problem == "ssl_dhparam: failed loading parameters from ffdhe9999 (a path, PEM, base64 or ffdhe2048)"
+
+
 # -- vault references
 
 
@@ -231,7 +266,11 @@ def test_buffers_are_a_number_and_a_size() -> None:
         ("node_id", "seven", "node_id must be a valid UUID, got 'seven'"),
         ("nginx_http_client_max_body_size", "8q", "nginx_http_client_max_body_size must be a size such as 512, 8k, 10m or 1g, got '8q'"),
         ("nginx_http_send_timeout", "soon", "nginx_http_send_timeout must be a time such as 500ms, 60s, 5m or 1d, got 'soon'"),
-        ("nginx_proxy_proxy_buffers", "8k", "nginx_proxy_proxy_buffers must be a number and a size such as '4 8k', got '8k'"),
+        (
+            "nginx_http_large_client_header_buffers",
+            "8k",
+            "nginx_http_large_client_header_buffers must be a number and a size such as '4 8k', got '8k'",
+        ),
         ("cluster_control_plane", "https://cp", "cluster_control_plane must be of form host:port, got 'https://cp'"),
         ("error_template_json", "{}", "error_template_json must hold two %s (message and request id), found 0"),
         ("cluster_max_payload", "1", "cluster_max_payload must be 4194304 (4MB) or greater"),

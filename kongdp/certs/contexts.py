@@ -93,6 +93,8 @@ class ServerOptions:
     prefers_server_ciphers: bool
     session_tickets: bool
     dh_params: bytes | None = None
+    verifies_client: ssl.VerifyMode = ssl.CERT_NONE
+    client_anchors: str | None = None
     alpn: tuple[str, ...] = ALPN_HTTP1
 
 
@@ -115,9 +117,11 @@ def server_options(
     prefers_server_ciphers: bool = True,
     session_tickets: bool = True,
     dh_params: bytes | None = None,
+    verifies_client: ssl.VerifyMode = ssl.CERT_NONE,
+    client_anchors: str | None = None,
 ) -> ServerOptions:
     """Kong's TLS settings as options. `protocols`, `ciphers` and `prefers_server_ciphers` count only with the suite
-    `custom`.
+    `custom`. `client_anchors`: PEM of the CAs that clients' certificates must come from.
 
     Protocols that leave a gap (1.0 and 1.3) are offered as the whole range between them. Raises CertificateError for
     a suite or protocol name that Kong does not have.
@@ -137,6 +141,8 @@ def server_options(
         prefers_server_ciphers=prefers_server_ciphers,
         session_tickets=session_tickets,
         dh_params=FFDHE2048 if dh_params == b"ffdhe2048" else dh_params,
+        verifies_client=verifies_client,
+        client_anchors=client_anchors,
     )
 
 
@@ -146,12 +152,7 @@ def server_context(pairs: Sequence[Pair], options: ServerOptions) -> ssl.SSLCont
     Raises CertificateError for a pair that cannot be read or does not belong together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # the suite `old` is asked for by name; Python warns about TLS 1.0
-        context.minimum_version = options.minimum
-        context.maximum_version = options.maximum
+    _set_versions(context, (options.minimum, options.maximum))
     if options.ciphers is not None:
         _set_ciphers(context, options.ciphers)
     if not options.prefers_server_ciphers:
@@ -163,6 +164,10 @@ def server_context(pairs: Sequence[Pair], options: ServerOptions) -> ssl.SSLCont
         with _MemoryFile(options.dh_params) as path:
             _mapped("ssl_dhparam", context.load_dh_params, path)
     context.set_alpn_protocols(list(options.alpn))
+    # in every context alike: after a choice by SNI the mode is still the first context's, but the anchors are the chosen one's
+    context.verify_mode = options.verifies_client
+    if options.client_anchors:
+        _add_anchors(context, options.client_anchors.encode())
     for pair in pairs:
         load_pair(context, pair)
     return context
@@ -204,13 +209,20 @@ def unverified_context() -> ssl.SSLContext:
     return context
 
 
-def upstream_client_context(*, verify: bool, anchors: Sequence[bytes] = (), pair: Pair | None = None) -> ssl.SSLContext:
-    """A context towards a service's targets (TLS 1.2 and 1.3, ALPN http/1.1).
+def upstream_client_context(
+    *,
+    verify: bool,
+    anchors: Sequence[bytes] = (),
+    pair: Pair | None = None,
+    protocols: Iterable[str] = ("TLSv1.2", "TLSv1.3"),
+) -> ssl.SSLContext:
+    """A context towards a service's targets (ALPN http/1.1). Protocols that leave a gap count as the whole range.
 
     With `verify` the chain must end in `anchors` and the name must match; without anchors nothing is trusted, as in
     Kong. Depth is not OpenSSL's business here, see `count_issuers`.
     """
     context = _client_context(trusts_system=False)
+    _set_versions(context, [VERSIONS[name] for name in protocols])
     context.check_hostname = verify
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
     context.set_alpn_protocols(list(ALPN_HTTP1))
@@ -276,6 +288,13 @@ def _add_anchors(context: ssl.SSLContext, anchors: bytes) -> None:
     except UnicodeDecodeError:
         raise CertificateError("trust anchor: not PEM") from None
     _mapped("trust anchor", lambda: context.load_verify_locations(cadata=text))
+
+
+def _set_versions(context: ssl.SSLContext, versions: Sequence[ssl.TLSVersion]) -> None:
+    with warnings.catch_warnings():
+        # old versions are asked for by name; Python warns about TLS 1.0
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = min(versions), max(versions)
 
 
 def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:

@@ -105,7 +105,7 @@ class Worker:
             resolver,
             rows,
             settings.router_flavor,
-            worker_settings.client_certificate(settings),
+            worker_settings.tls_defaults(settings),
             settings.route_match_calculation,
         )
         self._env = Environment(
@@ -123,6 +123,7 @@ class Worker:
             trust=worker_settings.trust(settings),
             pages=worker_settings.error_pages(settings),
             charset=worker_settings.charset(settings),
+            retry_rules=worker_settings.retry_rules(settings),
             debug_header=settings.allow_debug_header,
         )
         self._env.now = monotonic()

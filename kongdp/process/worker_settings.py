@@ -13,6 +13,7 @@ from kongdp.certs.contexts import Pair, ServerOptions, server_context, server_op
 from kongdp.http1.parser import HeadLimits
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.environment import Limits
+from kongdp.proxy.failures import RetryRules
 from kongdp.proxy.respond import HTML, JSON, PLAIN, TEMPLATES, XML, ErrorPages, Stamps
 from kongdp.settings import Settings
 from kongdp.upstream.pool import PoolLimits, TlsIdentity
@@ -21,6 +22,9 @@ from kongdp.upstream.resolver import ResolverLimits
 _PRODUCT = f"kongdp/{__version__}"
 _LATENCY_FIELDS = ("x-kong-upstream-latency", "x-kong-proxy-latency", "x-kong-response-latency")
 
+CLIENT_VERIFICATION = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "on": ssl.CERT_REQUIRED}
+"""What nginx's ssl_verify_client says. A client that fails it ends in the handshake; nginx lets it in and answers 400."""
+
 CONTEXTS_MAX = 4096
 """TLS contexts towards upstreams kept; each holds its trust store, about 50 KiB."""
 
@@ -28,6 +32,7 @@ CONTEXTS_MAX = 4096
 def limits(settings: Settings) -> Limits:
     """Bounds of client connections and bodies."""
     heads = settings.nginx_http_large_client_header_buffers
+    stream, whole = settings.kongdp_stream_buffer_bytes_max, settings.kongdp_body_buffer_bytes_max
     return Limits(
         head=HeadLimits(
             line_bytes_max=heads.size,
@@ -36,9 +41,13 @@ def limits(settings: Settings) -> Limits:
             fields_max=settings.kongdp_head_fields_max,
         ),
         body_bytes_max=settings.nginx_http_client_max_body_size,
-        body_buffer_bytes=settings.kongdp_body_buffer_bytes_max
-        if settings.nginx_proxy_proxy_request_buffering
-        else 65536,
+        body_buffer_bytes=whole if settings.nginx_proxy_proxy_request_buffering else stream,
+        response_buffer_bytes=whole if settings.nginx_proxy_proxy_buffering else stream,
+        stream_buffer_bytes=stream,
+        pipeline_bytes_max=settings.kongdp_pipeline_bytes_max,
+        linger_bytes_max=settings.kongdp_linger_bytes_max,
+        linger_s=settings.nginx_http_lingering_timeout,
+        linger_total_s=settings.nginx_http_lingering_time,
         upstream_head_bytes_max=settings.kongdp_upstream_head_bytes_max,
         header_timeout_s=settings.nginx_http_client_header_timeout,
         body_timeout_s=settings.nginx_http_client_body_timeout,
@@ -49,12 +58,19 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+def retry_rules(settings: Settings) -> RetryRules:
+    """What may be tried again."""
+    return RetryRules.read(settings.nginx_proxy_proxy_next_upstream, settings.nginx_proxy_proxy_next_upstream_tries)
+
+
 def pool_limits(settings: Settings) -> PoolLimits:
     """Bounds of upstream pools."""
     return PoolLimits(
         idle_max=settings.upstream_keepalive_pool_size,
         requests_max=settings.upstream_keepalive_max_requests,
         idle_timeout_s=settings.upstream_keepalive_idle_timeout,
+        connections_max=settings.kongdp_upstream_connections_max,
+        waiters_max=settings.kongdp_upstream_waiters_max,
     )
 
 
@@ -120,11 +136,16 @@ def shown_port(settings: Settings, port: int) -> int:
     return next((external for external, internal in settings.port_maps if internal == port), port)
 
 
-def client_certificate(settings: Settings) -> str:
-    """PEM of the node's own client certificate and key for upstreams, or empty."""
-    if settings.client_ssl and settings.client_ssl_cert and settings.client_ssl_cert_key:
-        return f"{settings.client_ssl_cert}\n{settings.client_ssl_cert_key}"
-    return ""
+def tls_defaults(settings: Settings) -> TlsIdentity:
+    """What counts towards TLS upstreams whose service does not say; the node's own client certificate among it."""
+    own = settings.client_ssl and settings.client_ssl_cert and settings.client_ssl_cert_key
+    return TlsIdentity(
+        server_name=None,
+        verify=settings.nginx_proxy_proxy_ssl_verify,
+        verify_depth=settings.nginx_proxy_proxy_ssl_verify_depth,
+        trust=settings.nginx_proxy_proxy_ssl_trusted_certificate or "",
+        client_certificate=f"{settings.client_ssl_cert}\n{settings.client_ssl_cert_key}" if own else "",
+    )
 
 
 def tls_options(settings: Settings) -> ServerOptions:
@@ -135,6 +156,9 @@ def tls_options(settings: Settings) -> ServerOptions:
         ciphers=settings.ssl_ciphers,
         prefers_server_ciphers=settings.ssl_prefer_server_ciphers,
         session_tickets=settings.ssl_session_tickets,
+        dh_params=settings.ssl_dhparam.encode() if settings.ssl_dhparam else None,
+        verifies_client=CLIENT_VERIFICATION[settings.nginx_http_ssl_verify_client],
+        client_anchors=settings.nginx_http_ssl_client_certificate,
     )
 
 
@@ -169,21 +193,21 @@ class UpstreamContexts:
     """TLS contexts towards upstreams, one per identity that differs in more than its name; bounded, oldest out."""
 
     def __init__(self, settings: Settings) -> None:
-        self._default_trust = settings.nginx_proxy_proxy_ssl_trusted_certificate or ""
-        self._default_verify = settings.nginx_proxy_proxy_ssl_verify
+        self._protocols = settings.nginx_proxy_proxy_ssl_protocols
         self._contexts: dict[tuple[bool, str, str], ssl.SSLContext] = {}
 
     def context_for(self, tls: TlsIdentity) -> ssl.SSLContext:
         """The context for an identity. Raises CertificateError."""
-        verify = tls.verify or self._default_verify
-        trust_pem = tls.trust or self._default_trust
-        key = (verify, trust_pem, tls.client_certificate)
+        key = (tls.verify, tls.trust, tls.client_certificate)
         context = self._contexts.get(key)
         if context is None:
             if len(self._contexts) >= CONTEXTS_MAX:
                 del self._contexts[next(iter(self._contexts))]
-            anchors = (trust_pem.encode(),) if trust_pem else ()
             pem = tls.client_certificate.encode()
-            pair = Pair(pem, pem) if pem else None
-            context = self._contexts[key] = upstream_client_context(verify=verify, anchors=anchors, pair=pair)
+            context = self._contexts[key] = upstream_client_context(
+                verify=tls.verify,
+                anchors=(tls.trust.encode(),) if tls.trust else (),
+                pair=Pair(pem, pem) if pem else None,
+                protocols=self._protocols,
+            )
         return context

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from kongdp.clock import Clock
 from kongdp.http1.parser import HeadLimits
 from kongdp.proxy.addresses import Trust
+from kongdp.proxy.failures import RetryRules
 from kongdp.proxy.respond import ErrorPages, Stamps
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
 from kongdp.upstream.dialer import Dialer
@@ -97,6 +98,7 @@ class Environment:
     trust: Trust
     pages: ErrorPages
     charset: bytes | None = b"UTF-8"
+    retry_rules: RetryRules = field(default_factory=RetryRules)
     access_log: AccessLog | None = None
     debug_header: bool = False
     request_ids: RequestIds = field(default_factory=RequestIds)

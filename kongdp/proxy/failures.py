@@ -4,6 +4,10 @@ Hot code only compares; the table is read when something failed.
 Source: Kong's proxying contract, sections 3 and 6.
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
 from enum import Enum
 
 INVALID_RESPONSE = "An invalid response was received from the upstream server"
@@ -25,23 +29,42 @@ class Retry(Enum):
 
     ALWAYS = "nothing of the request was sent"
     IDEMPOTENT = "the method may be repeated"
-    NEVER = "the answer has begun, or cannot be trusted"
 
 
 class Failure(Enum):
-    """What can go wrong with an upstream: status and message of the last try, and the retry rule."""
+    """What can go wrong with an upstream: status and message of the last try, the retry rule, and nginx's word for it."""
 
-    CONNECT = (502, INVALID_RESPONSE, Retry.ALWAYS)
-    CONNECT_TIMEOUT = (504, TIMING_OUT, Retry.ALWAYS)
-    CLOSED = (502, INVALID_RESPONSE, Retry.IDEMPOTENT)
-    TIMEOUT = (504, TIMING_OUT, Retry.IDEMPOTENT)
-    INVALID = (502, INVALID_RESPONSE, Retry.NEVER)
-    POOL_FULL = (503, UNAVAILABLE, Retry.NEVER)
+    CONNECT = (502, INVALID_RESPONSE, Retry.ALWAYS, "error")
+    CONNECT_TIMEOUT = (504, TIMING_OUT, Retry.ALWAYS, "timeout")
+    CLOSED = (502, INVALID_RESPONSE, Retry.IDEMPOTENT, "error")
+    TIMEOUT = (504, TIMING_OUT, Retry.IDEMPOTENT, "timeout")
+    INVALID = (502, INVALID_RESPONSE, Retry.IDEMPOTENT, "invalid_header")
+    POOL_FULL = (503, UNAVAILABLE, Retry.ALWAYS, "")  # our own bound: no condition names it
 
-    def __init__(self, status: int, message: str, retry: Retry) -> None:
+    def __init__(self, status: int, message: str, retry: Retry, condition: str) -> None:
         self.status = status
         self.message = message
         self.retry = retry
+        self.condition = condition
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """What may be tried again: nginx's proxy_next_upstream and proxy_next_upstream_tries (0: as many as the service says).
+
+    `unsafe_methods` are not sent again once an upstream may have one; the condition non_idempotent empties them.
+    """
+
+    conditions: frozenset[str] = frozenset(("error", "timeout"))
+    unsafe_methods: frozenset[bytes] = IDEMPOTENT_UNSAFE
+    tries_max: int = 0
+
+    @classmethod
+    def read(cls, words: Collection[str], tries_max: int) -> RetryRules:
+        """The rules that the two settings ask for."""
+        conditions = frozenset[str]() if "off" in words else frozenset(words)
+        unsafe = frozenset[bytes]() if "non_idempotent" in conditions else IDEMPOTENT_UNSAFE
+        return cls(conditions, unsafe, tries_max)
 
 
 NGINX_PAGES = frozenset((501, 505))

@@ -9,7 +9,7 @@ Source: Kong's proxying contract, sections 1.1, 3 and 9; balancing contract, sec
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kongdp.balancer.round_robin import RoundRobin
 from kongdp.certs.contexts import upstream_server_name
@@ -94,13 +94,15 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What snapshots and plans are built with: collaborators that outlive them, the router's settings, the node's own certificate."""
+    """What snapshots and plans are built with: collaborators that outlive them, the router's settings, and what counts towards
+    TLS upstreams whose service does not say (`tls_defaults`).
+    """
 
     pools: Pools
     resolver: Resolver
     row_of: Mapping[str, RouteCounters]
     flavor: str
-    client_certificate: str = ""
+    tls_defaults: TlsIdentity = field(default_factory=lambda: TlsIdentity(server_name=None))
     route_match_calculation: str = "original"
 
 

@@ -123,22 +123,22 @@ class Snapshot:
         return build_plan(route, service, upstream, targets, self._tls(service, upstream), self._around)
 
     def _tls(self, service: Service | None, upstream: Upstream | None) -> TlsIdentity | None:
-        """The TLS identity towards a service: the service's own certificate, else the upstream's, else the node's."""
+        """The TLS identity towards a service: the service's own values, else the upstream's, else the node's."""
         if service is None or service.protocol not in ("https", "grpcs", "tls"):
             return None
         certificates = self.entities.all("certificates")
         certificate: Certificate | None = certificates.get(service.client_certificate_id or "")
         if certificate is None and upstream is not None:
             certificate = certificates.get(upstream.client_certificate_id or "")
-        pair = f"{certificate.cert}\n{certificate.key}" if certificate else self._around.client_certificate
         authorities = self.entities.all("ca_certificates")
         trust = "\n".join(authorities[id_].cert for id_ in service.ca_certificates or () if id_ in authorities)
+        unsaid = self._around.tls_defaults
         return TlsIdentity(
             server_name=None,
-            verify=bool(service.tls_verify),
-            verify_depth=service.tls_verify_depth,
-            trust=trust,
-            client_certificate=pair,
+            verify=unsaid.verify if service.tls_verify is None else service.tls_verify,
+            verify_depth=unsaid.verify_depth if service.tls_verify_depth is None else service.tls_verify_depth,
+            trust=trust or unsaid.trust,
+            client_certificate=f"{certificate.cert}\n{certificate.key}" if certificate else unsaid.client_certificate,
         )
 
     def carry_over(self, previous: Snapshot, changed: dict[str, set[str]]) -> Generator[None, None, None]:

@@ -242,11 +242,12 @@ class Tries(Answers):
 
     def _may_retry(self, failure: Failure, connection: UpstreamConnection | None) -> bool:
         """Whether another try is safe and left. One that died on a reused connection costs none and gets a fresh one (nginx)."""
-        if failure.retry is Retry.NEVER:
+        rules = self.env.retry_rules
+        if failure.condition not in rules.conditions:
             return False
         body = self._body
         if connection is not None:
-            if failure.retry is Retry.IDEMPOTENT and self.method in failures.IDEMPOTENT_UNSAFE:
+            if failure.retry is Retry.IDEMPOTENT and self.method in rules.unsafe_methods:
                 return False
             if body is not None and not body.replayable:
                 return False
@@ -254,7 +255,7 @@ class Tries(Answers):
             self._spare_try = False
             self._fresh_only = True
             return True
-        if self._tries_left <= 0:
+        if self._tries_left <= 0 or 0 < rules.tries_max <= len(self._tried) + 1:
             return False
         self._tries_left -= 1
         self._tried = (*self._tried, self._destination)

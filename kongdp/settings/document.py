@@ -8,7 +8,7 @@ import sys
 import textwrap
 from dataclasses import fields
 
-from kongdp.settings.foreign import WITHOUT_EFFECT
+from kongdp.settings.foreign import UNUSED, WITHOUT_EFFECT
 from kongdp.settings.model import ROWS, SECTIONS
 from kongdp.settings.rows import ROW, Row, environment_name
 
@@ -47,7 +47,8 @@ def render() -> str:
 def _entry(name: str, row: Row) -> str:
     facts = f"{row.kind.word}{f', {row.unit}' if row.unit else ''}; {environment_name(name)}"
     also = f" Also: {', '.join(row.aliases)}." if row.aliases else ""
-    prose = _comment(textwrap.fill(f"{row.help}{also}", WIDTH - 2))
+    unused = f" Accepted without effect: {UNUSED[name][0]}." if name in UNUSED else ""
+    prose = _comment(textwrap.fill(f"{row.help}{unused}{also}", WIDTH - 2))
     return f"\n{prose}# [{facts}]\n#{name} = {row.default}".rstrip() + "\n"
 
 

@@ -58,6 +58,11 @@ WITHOUT_EFFECT: dict[str, tuple[str, bool]] = {
     "nginx_admin_client_body_buffer_size": (_NGINX, True),
     "nginx_http_client_header_buffer_size": ("a head is read into one buffer as it comes", True),
     "nginx_proxy_client_header_buffer_size": ("a head is read into one buffer as it comes", True),
+    "ssl_session_timeout": ("OpenSSL's own time counts; Python's TLS cannot change it", True),
+    "ssl_session_cache_size": ("OpenSSL keeps up to 20,000 sessions in each worker where tickets are off", True),
+    "nginx_http_proxy_buffers": ("kongdp_body_buffer_bytes_max bounds what is read ahead", False),
+    "nginx_proxy_proxy_buffers": ("kongdp_body_buffer_bytes_max bounds what is read ahead", False),
+    "nginx_location_proxy_buffers": ("kongdp_body_buffer_bytes_max bounds what is read ahead", False),
     "nginx_http_proxy_busy_buffers_size": (_NGINX, True),
     "nginx_proxy_proxy_busy_buffers_size": (_NGINX, True),
     "nginx_location_proxy_busy_buffers_size": (_NGINX, True),
@@ -70,6 +75,41 @@ WITHOUT_EFFECT: dict[str, tuple[str, bool]] = {
     "enforce_rbac": (_ENTERPRISE, False),
     "fips": ("use ssl_cipher_suite = fips", False),
     "kic": (_ENTERPRISE, False),
+}
+
+_SYSTEM_NAMES = "names are resolved by the system, by /etc/resolv.conf and /etc/hosts"
+_LOG_FILE = "the agent and the control plane write one log for all of it"
+_LUA_LIMIT = "no plugin of kongdp counts so"
+
+# As above, for settings that kongdp has in its table, because Kong checks their values, but that nothing acts on.
+UNUSED: dict[str, tuple[str, bool]] = {
+    "admin_access_log": (_LOG_FILE, True),
+    "admin_error_log": (_LOG_FILE, True),
+    "status_access_log": (_LOG_FILE, True),
+    "status_error_log": (_LOG_FILE, True),
+    "lua_max_req_headers": (_LUA_LIMIT, True),
+    "lua_max_resp_headers": (_LUA_LIMIT, True),
+    "lua_max_uri_args": (_LUA_LIMIT, True),
+    "lua_max_post_args": (_LUA_LIMIT, True),
+    "client_body_buffer_size": ("no plugin of kongdp reads bodies; kongdp_body_buffer_bytes_max bounds buffers", True),
+    "dns_resolver": (_SYSTEM_NAMES, False),
+    "dns_hostsfile": (_SYSTEM_NAMES, False),
+    "dns_order": (_SYSTEM_NAMES, False),
+    "dns_no_sync": (_SYSTEM_NAMES, True),
+    "new_dns_client": ("the dns_* settings count in any case", False),
+    "resolver_address": (_SYSTEM_NAMES, False),
+    "resolver_hosts_file": (_SYSTEM_NAMES, False),
+    "resolver_family": (_SYSTEM_NAMES, False),
+    "resolver_valid_ttl": ("use dns_valid_ttl", False),
+    "resolver_error_ttl": ("use dns_error_ttl", False),
+    "resolver_stale_ttl": ("use dns_stale_ttl", False),
+    "resolver_lru_cache_size": ("use dns_cache_size", False),
+    "admin_gui_ssl_cert": ("the console speaks plain HTTP", False),
+    "admin_gui_ssl_cert_key": ("the console speaks plain HTTP", False),
+    "lua_ssl_verify_depth": ("a chain to the control plane may have any length", False),
+    "lua_ssl_protocols": ("connections to the control plane are TLS 1.2 or 1.3", False),
+    "cluster_ocsp": ("certificates of control planes are not asked for revocation", False),
+    "proxy_server_ssl_verify": ("a proxy on the way to the control plane is spoken to without TLS", False),
 }
 
 # pattern of names -> (why, whether to say nothing); tried in order after the exact names

@@ -74,8 +74,8 @@ class NodeSettings:
     kongdp_connections_max: int = setting(
         whole(1),
         "16384",
-        "Most client connections of one worker; further ones wait in the kernel's queue. Kong derives the same "
-        "number from the limit of open files.",
+        "Most client connections of one worker; further ones are closed at once. Kong derives the same number from the "
+        "limit of open files.",
         aliases=("nginx_events_worker_connections",),
     )
     kongdp_drain_timeout_s: float = setting(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kongdp.settings.kinds import Invalid, Kind, listed, optional
 
+FFDHE2048 = "ffdhe2048"  # in ssl_dhparam: the group of RFC 7919
 SYSTEM = "system"  # in lua_ssl_trusted_certificate: the system's own store
 _SHOWN_CHARS_MAX = 200
 
@@ -52,6 +53,19 @@ def load_key(name: str, text: str) -> str:
     if "PRIVATE KEY-----" not in pem or "ENCRYPTED" in pem:
         why = " (it is encrypted)" if "ENCRYPTED" in pem else ""
         raise Invalid(f"{name}: failed loading key from {_shown_key(text)}{why}")
+    return pem
+
+
+def load_dh_parameters(name: str, text: str) -> str:
+    """Diffie-Hellman parameters as PEM text, or the name of the group that Kong knows by name."""
+    if text == FFDHE2048:
+        return text
+    try:
+        pem = read_pem(text)
+    except OSError as error:
+        raise Invalid(f"{name}: failed loading parameters from {_shown(text)}{_reason(error)}") from None
+    if "-----BEGIN DH PARAMETERS-----" not in pem:
+        raise Invalid(f"{name}: failed loading parameters from {_shown(text)} (a path, PEM, base64 or {FFDHE2048})")
     return pem
 
 
@@ -110,3 +124,4 @@ CERTIFICATES: Kind[tuple[str, ...]] = listed("list of path, PEM or base64", load
 KEY: Kind[str | None] = optional(Kind("path, PEM or base64", load_key, str))
 KEYS: Kind[tuple[str, ...]] = listed("list of path, PEM or base64", load_key)
 TRUSTED_CERTIFICATES: Kind[tuple[str, ...]] = listed("list of system, path, PEM or base64", _load_trusted)
+DH_PARAMETERS: Kind[str | None] = optional(Kind("path, PEM, base64 or ffdhe2048", load_dh_parameters, str))

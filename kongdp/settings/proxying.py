@@ -136,6 +136,14 @@ class UpstreamSettings:
     upstream_keepalive_max_requests: int = setting(
         whole(0), "10000", "Requests on one connection before it is closed; 0 is no limit."
     )
+    kongdp_upstream_connections_max: int = setting(
+        whole(0), "0", "Most connections at once to one endpoint from one worker, idle ones among them; 0 is no limit."
+    )
+    kongdp_upstream_waiters_max: int = setting(
+        whole(0),
+        "1024",
+        "Most requests that wait for one of them, connect_timeout long; further ones are a 503.",
+    )
     upstream_keepalive_idle_timeout: float = setting(
         number(0), "60", "How long an idle connection is kept; 0 is for ever.", unit="seconds"
     )
@@ -145,12 +153,6 @@ class UpstreamSettings:
         "Largest head of an upstream's response; a larger one is a 502. Kong's limit is 4k.",
         unit="bytes",
         aliases=elsewhere("proxy_buffer_size", "http", "proxy", "location"),
-    )
-    nginx_proxy_proxy_buffers: Buffers = setting(  # noqa: RUF009 (a declaration, see rows.py)
-        BUFFERS,
-        "8 4k",
-        "How much of a response one exchange reads ahead of a slow client: number times size.",
-        aliases=elsewhere("proxy_buffers", "http", "location"),
     )
     nginx_proxy_proxy_request_buffering: bool = setting(
         BOOLEAN,
@@ -167,7 +169,8 @@ class UpstreamSettings:
     nginx_proxy_proxy_next_upstream: tuple[str, ...] = setting(
         spaced_words(*NEXT_UPSTREAM_WORDS),
         "error timeout",
-        "When the next target is tried. non_idempotent lets POST, LOCK and PATCH be sent again.",
+        "What is tried again, on the next target where there are several: error, timeout, invalid_header, or off. "
+        "non_idempotent lets POST, LOCK and PATCH be sent again. The http_* words have no effect: an answer is an answer.",
         aliases=elsewhere("proxy_next_upstream", "http", "location"),
     )
     nginx_proxy_proxy_next_upstream_tries: int = setting(
@@ -203,6 +206,38 @@ class LimitSettings:
         "Of a buffered request or response this much is held in memory before it is passed on; a larger body "
         "streams from there. Kong writes the whole body to a file.",
         unit="bytes",
+    )
+    kongdp_stream_buffer_bytes_max: int = setting(
+        sized(1024, 1 << 30),
+        "64k",
+        "Of a body that is not buffered this much is held, either way, while the other side is slower.",
+        unit="bytes",
+    )
+    kongdp_pipeline_bytes_max: int = setting(
+        sized(1024, 1 << 24),
+        "64k",
+        "How much is read ahead of a client that sends its next requests before it has the answer to the first.",
+        unit="bytes",
+    )
+    kongdp_linger_bytes_max: int = setting(
+        sized(0, 1 << 30),
+        "1m",
+        "A connection is kept after a refused request when no more than this is left of its body; it is read and dropped.",
+        unit="bytes",
+    )
+    nginx_http_lingering_timeout: float = setting(
+        TIME,
+        "5s",
+        "How long a client that is told to close may pause in what it still sends.",
+        unit="seconds",
+        aliases=elsewhere("lingering_timeout", "proxy", "location"),
+    )
+    nginx_http_lingering_time: float = setting(
+        TIME,
+        "30s",
+        "How long it may go on in all.",
+        unit="seconds",
+        aliases=elsewhere("lingering_time", "proxy", "location"),
     )
     kongdp_head_fields_max: int = setting(whole(1, 100000), "1000", "Most fields of a request head; more are a 400.")
     nginx_http_large_client_header_buffers: Buffers = setting(  # noqa: RUF009 (a declaration, see rows.py)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from kongdp.settings.foreign import UNUSED
 from kongdp.settings.listening import Listener
 from kongdp.settings.model import Settings
 from kongdp.settings.pem import check_pair
@@ -35,6 +36,13 @@ def warn(settings: Settings) -> list[str]:
     if settings.ssl_cipher_suite != "custom":
         ignored = [name for name in ("ssl_protocols", "ssl_ciphers") if name in settings.given]
         warnings += [f"{name} counts only with ssl_cipher_suite = custom" for name in ignored]
+    statuses = [word for word in settings.nginx_proxy_proxy_next_upstream if word.startswith("http_")]
+    if statuses:
+        warnings.append(
+            f"nginx_proxy_proxy_next_upstream: {' '.join(statuses)} has no effect: no status is tried again"
+        )
+    unused = [name for name in settings.given if name in UNUSED and not UNUSED[name][1]]
+    warnings += [f"setting {name} has no effect: {UNUSED[name][0]}" for name in sorted(unused)]
     if settings.role == "data_plane" and "admin_listen" in settings.given and settings.admin_listen:
         warnings.append("admin_listen is not opened by a data plane")
     return warnings

@@ -9,16 +9,14 @@ from kongdp.settings.kinds import (
     HOST_PORT,
     LABELS,
     MAYBE_TEXT,
-    SIZE,
     TEXTS,
-    TIME,
     number,
     optional,
     spaced_words,
     whole,
     words,
 )
-from kongdp.settings.pem import CERTIFICATE, CERTIFICATES, KEY, KEYS, TRUSTED_CERTIFICATES
+from kongdp.settings.pem import CERTIFICATE, CERTIFICATES, DH_PARAMETERS, KEY, KEYS, TRUSTED_CERTIFICATES
 from kongdp.settings.rows import elsewhere, setting
 
 TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -102,15 +100,20 @@ class TlsSettings:
         aliases=elsewhere("ssl_prefer_server_ciphers", "http", "proxy"),
     )
     ssl_dhparam: str | None = setting(
-        MAYBE_TEXT, "", "Diffie-Hellman parameters: a path, PEM text or base64. Unset: those of OpenSSL."
+        DH_PARAMETERS,
+        "",
+        "Diffie-Hellman parameters: a path, PEM text, base64, or ffdhe2048. Unset: ffdhe2048, with custom none.",
     )
-    ssl_session_tickets: bool = setting(BOOLEAN, "on", "Resume sessions by tickets.")
-    ssl_session_timeout: float = setting(TIME, "1d", "How long a session may be resumed.", unit="seconds")
-    ssl_session_cache_size: int = setting(SIZE, "10m", "Memory for sessions; each worker has its own.", unit="bytes")
+    ssl_session_tickets: bool = setting(
+        BOOLEAN,
+        "on",
+        "Resume sessions by tickets. Each worker has keys of its own, so a session resumes only where it began.",
+    )
     nginx_http_ssl_verify_client: str = setting(
-        words("off", "on", "optional", "optional_no_ca"),
+        words("off", "on", "optional"),
         "off",
-        "Ask clients for a certificate.",
+        "Ask clients for a certificate; on: demand it. One that fails verification ends the handshake (nginx answers "
+        "400). optional_no_ca cannot be had: Python's TLS passes no certificate that it has not verified.",
         aliases=elsewhere("ssl_verify_client", "proxy"),
     )
     nginx_http_ssl_client_certificate: str | None = setting(
@@ -157,7 +160,8 @@ class TlsSettings:
     nginx_proxy_proxy_ssl_verify_depth: int = setting(
         whole(0, 100),
         "1",
-        "Intermediate certificates allowed in an upstream's chain.",
+        "Intermediate certificates allowed in an upstream's chain, for services that do not say; 0 takes only a certificate "
+        "that is trusted itself.",
         aliases=elsewhere("proxy_ssl_verify_depth", "http", "location"),
     )
     nginx_proxy_proxy_ssl_protocols: tuple[str, ...] = setting(

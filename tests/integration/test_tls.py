@@ -16,6 +16,7 @@ from cryptography import x509
 from kongdp.certs.contexts import Pair, server_context, server_options
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.environment import Limits
+from kongdp.upstream.pool import TlsIdentity
 from tests.support.certificates import Made, authority, make
 from tests.support.gateway import running_gateway
 from tests.support.loops import run
@@ -304,6 +305,30 @@ def test_upstream_certificate_when_verified(
             async with running_gateway(loaded) as gateway:
                 assert (await ask(gateway.port, GET)).status == status
                 assert len(upstream.heads) == (status == 200)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("service", "trust", "status"),
+    [
+        ({}, "", 502),
+        ({}, CA.pem.decode(), 200),
+        ({"tls_verify": False}, "", 200),
+        ({"tls_verify": True}, CA.pem.decode(), 200),
+        ({"tls_verify_depth": 0}, CA.pem.decode(), 502),
+    ],
+)
+def test_upstream_certificate_when_the_node_verifies(service: dict[str, object], trust: str, status: int) -> None:
+    """proxy_ssl_verify and proxy_ssl_trusted_certificate count where the service says nothing, and only there."""
+
+    async def story() -> None:
+        defaults = TlsIdentity(None, verify=True, trust=trust)
+        async with (
+            scripted_upstream(echo, tls=chain_context(LEAF)) as upstream,
+            running_gateway(tls_service(upstream.port, "up.localhost", **service), tls_defaults=defaults) as gateway,
+        ):
+            assert (await ask(gateway.port, GET)).status == status
 
     run(story())
 

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from kongdp.proxy.environment import Limits
+from kongdp.proxy.failures import RetryRules
 from tests.support.gateway import Gateway, running_gateway
 from tests.support.loops import run
 from tests.support.ports import free_port
@@ -100,6 +101,62 @@ def test_request_when_its_upstream_fails(script: object, method: bytes, body: by
             assert seen.status == status
             assert upstream.connections == tries
             assert gateway.node("retries") == tries - 1
+
+    run(story())
+
+
+BY_RULE = [
+    # (proxy_next_upstream, proxy_next_upstream_tries, what the upstream does, method, tries with retries=3)
+    ("error timeout", 0, closes, b"GET", 4),
+    ("error timeout", 2, closes, b"GET", 2),
+    ("error timeout", 1, closes, b"GET", 1),
+    ("error timeout", 9, closes, b"GET", 4),
+    ("off", 0, closes, b"GET", 1),
+    ("error off", 0, closes, b"GET", 1),
+    ("timeout", 0, closes, b"GET", 1),
+    ("error", 0, stalls, b"GET", 1),
+    ("timeout", 0, stalls, b"GET", 4),
+    ("error non_idempotent", 0, closes, b"POST", 4),
+    ("error invalid_header", 0, talks_nonsense, b"GET", 4),
+    ("error invalid_header", 0, talks_nonsense, b"POST", 1),
+]
+
+
+@pytest.mark.parametrize(("conditions", "most", "script", "method", "tries"), BY_RULE)
+def test_request_when_a_setting_says_what_is_tried_again(
+    conditions: str, most: int, script: object, method: bytes, tries: int
+) -> None:
+    """nginx's proxy_next_upstream and proxy_next_upstream_tries; the service's retries stay a bound."""
+
+    async def story() -> None:
+        rules = RetryRules.read(conditions.split(), most)
+        async with (
+            scripted_upstream(script) as upstream,  # type: ignore[arg-type]
+            running_gateway(config(upstream.url, retries=3, read_timeout=100), retry_rules=rules) as gateway,
+        ):
+            assert (await ask(gateway.port, request(method, b"body"))).status in (502, 504)
+            assert upstream.connections == tries
+
+    run(story())
+
+
+def test_reused_connection_when_nothing_may_be_tried_again() -> None:
+    """`off` also forbids the try that a connection which died while idle gives otherwise (nginx)."""
+
+    async def story() -> None:
+        async def once(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+            await upstream.read_head(reader)
+            writer.write(OK)
+            await upstream.read_head(reader)
+
+        rules = RetryRules.read(["off"], 0)
+        async with (
+            scripted_upstream(once) as upstream,
+            running_gateway(config(upstream.url, retries=3), retry_rules=rules) as gateway,
+        ):
+            assert (await ask(gateway.port, GET)).status == 200
+            assert (await ask(gateway.port, GET)).status == 502
+            assert upstream.connections == 1
 
     run(story())
 

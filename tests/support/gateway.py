@@ -20,6 +20,7 @@ from kongdp.proxy import deadlines
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import AccessLog, Environment, Limits
+from kongdp.proxy.failures import RetryRules
 from kongdp.proxy.plan import Surroundings
 from kongdp.proxy.respond import ErrorPages, Stamps
 from kongdp.proxy.snapshot import compile_steps, empty_snapshot, read_changes
@@ -38,6 +39,10 @@ STAMPS = Stamps(
     via_value=b"1.1 kongdp/0",
     request_via=b"Via: 1.1 kongdp/0\r\n",
 )
+
+
+DEFAULT_RULES = RetryRules()
+NO_TLS_DEFAULTS = TlsIdentity(server_name=None)
 
 
 class Rows(dict[str, RouteCounters]):
@@ -116,6 +121,8 @@ async def running_gateway(
     shown_port: int | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    retry_rules: RetryRules = DEFAULT_RULES,
+    tls_defaults: TlsIdentity = NO_TLS_DEFAULTS,
 ) -> AsyncIterator[Gateway]:
     """A gateway serving `config` until the block ends; then every connection is closed and must be gone."""
     loop = asyncio.get_running_loop()
@@ -126,7 +133,7 @@ async def running_gateway(
     pools = Pools(pool_limits or PoolLimits())
     resolver = Resolver(loop)
     rows = Rows(segment)
-    around = Surroundings(pools, resolver, rows, "traditional_compatible")
+    around = Surroundings(pools, resolver, rows, "traditional_compatible", tls_defaults)
     env = Environment(
         loop=loop,
         clock=Clock(),
@@ -142,6 +149,7 @@ async def running_gateway(
         trust=trust or Trust(),
         pages=ErrorPages(),
         access_log=access_log,
+        retry_rules=retry_rules,
     )
     env.now = monotonic()
     assert env.snapshot.certificates is EMPTY_STORE

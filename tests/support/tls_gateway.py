@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kongdp.certs.contexts import server_context, server_options
+from kongdp.certs.contexts import ServerOptions, server_context, server_options
 from kongdp.certs.store import CertificateStore, install
 from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.tls_listener import TlsListener
@@ -26,11 +26,11 @@ class TlsGateway:
         self.port = port
         self.listener = listener
 
-    def show(self, by_name: Mapping[str, Made]) -> None:
+    def show(self, by_name: Mapping[str, Made], options: ServerOptions = OPTIONS) -> None:
         """Swap the certificate store, as a snapshot swap does."""
         snapshot = self.gateway.env.snapshot
         certificates = [_Row(name, made) for name, made in by_name.items()]
-        snapshot.certificates = CertificateStore.build(certificates, certificates, OPTIONS, snapshot.certificates)
+        snapshot.certificates = CertificateStore.build(certificates, certificates, options, snapshot.certificates)
 
 
 class _Row:
