@@ -27,6 +27,7 @@ from kongdp.adminapi.messages import Request
 from kongdp.entities.declarative import DeclarativeError
 from kongdp.entities.schema import Schema
 from kongdp.entities.table import Table
+from kongdp.plugins.registry import PRIORITIES
 from kongdp.process import agent_sources
 from kongdp.process.agent_pipeline import Applied, Pipeline, Rejected, Unreadable
 
@@ -67,6 +68,7 @@ class AdminApp:
             hostname=node.hostname,
             server=node.server,
             plugins=node.plugins,
+            plugin_versions={name: {"version": node.version, "priority": PRIORITIES[name]} for name in node.plugins},
             configuration=node.configuration,
             pids=node.pids(),
             apply_config=self._apply_config,

@@ -30,6 +30,7 @@ from kongdp.certs.selfsigned import ensure_default_pairs
 from kongdp.entities.hashing import EMPTY_HASH
 from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
+from kongdp.plugins.registry import PRIORITIES
 from kongdp.process import agent_sources, logs
 from kongdp.process.agent_apis import Apis
 from kongdp.process.agent_counters import Counters
@@ -56,9 +57,6 @@ FIRST_SYNC_WAIT_S = 30.0
 """How long the first connection waits for the workers to serve the cached configuration, so that the first ping
 carries its hash.
 """
-
-PLUGINS = ("prometheus",)
-"""Plugins that need nothing in a worker: prometheus only says what /metrics shows."""
 
 LAST_PUSH_S = 2.0
 """How long the end waits for the control plane to acknowledge the last counters; what is left goes to disk."""
@@ -337,7 +335,7 @@ def installed_plugins(settings: Settings) -> Mapping[str, PluginSchema]:
     requests through without the authentication somebody configured must not serve it.
     """
     allowed = settings.plugins
-    return {name: PLUGIN_SCHEMAS[name] for name in PLUGINS if "bundled" in allowed or name in allowed}
+    return {name: PLUGIN_SCHEMAS[name] for name in PRIORITIES if "bundled" in allowed or name in allowed}
 
 
 def basic_info(settings: Settings) -> BasicInfo:

@@ -23,10 +23,13 @@ from typing import Any, TypeVar
 from kongdp.entities import declarative
 from kongdp.entities.declarative import DeclarativeError, Loaded
 from kongdp.entities.hashing import EMPTY_HASH
-from kongdp.entities.model import Route
+from kongdp.entities.model import Plugin, Route
 from kongdp.entities.schemas import build_schemas
 from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.entities.table import Change, Table
+from kongdp.plugins.base import Node, PluginError
+from kongdp.plugins.registry import PRIORITIES
+from kongdp.plugins.registry import build as build_handler
 from kongdp.process.agent_workers import Target, Workers
 from kongdp.process.logs import NOTICE
 from kongdp.routing.router import ORIGINAL, RouteError, Router, build, finish, judge
@@ -192,6 +195,8 @@ class Pipeline:
             return self._reject(candidate, _validation_report(error, config_hash), error)
         except RouteError as error:
             return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.routing", str(error), config_hash))
+        except PluginError as error:
+            return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.plugins", str(error), config_hash))
         except Exception as error:  # a boundary: a fault of ours in one configuration must not end the agent
             log.exception("configuration %s from %s", config_hash, candidate.origin)
             text = f"{type(error).__name__}: {error}"
@@ -206,6 +211,7 @@ class Pipeline:
                 self._warned.add(warning)
                 log.warning("configuration: %s", warning)
         changes = tuple(declarative.difference(self._loaded.table, loaded.table))
+        _rehearse_plugins(changes)
         return Prepared(message, loaded, _rehearse(self._router, loaded.table, changes), changes)
 
     def _write_cache(self, candidate: Candidate, message: Reconfigure) -> None:
@@ -283,6 +289,17 @@ def _rehearse(router: Router, table: Table, changes: Iterable[Change]) -> Router
     rows = table.get("routes", {})
     added = [Route.from_row(rows[id_]) for id_ in touched if id_ in rows]
     return finish(router.with_changes((id_ for id_ in touched if id_ in router), added))
+
+
+def _rehearse_plugins(changes: Iterable[Change]) -> None:
+    """Make the handlers of plugins that changed, and throw them away. Raises PluginError for one that cannot be.
+
+    Plugins that no worker runs were refused by the schemas already.
+    """
+    node = Node()
+    for collection, _, row in changes:
+        if collection == "plugins" and row is not None and row["enabled"] and row["name"] in PRIORITIES:
+            build_handler(Plugin.from_row(row), node)
 
 
 def _validation_report(error: DeclarativeError, config_hash: str) -> ErrorReport:

@@ -17,6 +17,7 @@ from kongdp.http1.messages import Fields, RequestHead
 from kongdp.proxy import failures
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import RoutePlan
+from kongdp.proxy.plugin_run import PluginRun, for_own_answer
 from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.respond import JSON, negotiate, own_response, proxy_latencies, response_latency, type_for_nginx_error
 from kongdp.telemetry.counters import SOURCE_KONG
@@ -31,8 +32,8 @@ NEVER = math.inf
 CLIENT_CLOSED = 499
 """nginx's status for a client that left before its answer; counted and logged, never sent."""
 
-NOT_TRYING, RESOLVING, QUEUED, DIALLING, SENT = range(5)
-"""Where the current try stands (`_phase`); `tries` moves it."""
+NOT_TRYING, RESOLVING, QUEUED, DIALLING, SENT, HELD = range(6)
+"""Where the current try stands (`_phase`); `tries` moves it. HELD: plugins have not let the request pass yet."""
 
 
 class Answers:
@@ -60,6 +61,7 @@ class Answers:
         "method",
         "path",
         "plan",
+        "plugins",
         "prefix",
         "proxy_ms",
         "query",
@@ -90,6 +92,7 @@ class Answers:
         self.chunks_as_payload = head.minor == 0
         self.deadline = NEVER
         self.plan: RoutePlan | None = None
+        self.plugins: PluginRun | None = None
         self.upstream: UpstreamConnection | None = None
         self.status = 0
         self.source = SOURCE_KONG
@@ -125,7 +128,7 @@ class Answers:
         if (fields.first(b"content-type") or b"").startswith(b"application/grpc"):
             # Kong's handler leaves the request id out for gRPC clients, whose errors travel in fields
             body = b'{"message":"%b"}' % message.encode()
-            self._respond_bytes(status, body, b"application/json; charset=utf-8", b"", proxied=proxied)
+            self.respond_with(status, body, b"application/json; charset=utf-8", b"", proxied=proxied)
             return
         self._respond_error(status, message, media_type, b"", proxied=proxied)
 
@@ -134,9 +137,9 @@ class Answers:
     ) -> None:
         body = self.env.pages.body(media_type, message, self.request_id)
         content_type = f"{media_type}; charset=utf-8".encode()
-        self._respond_bytes(status, body, content_type, lines, proxied=proxied)
+        self.respond_with(status, body, content_type, lines, proxied=proxied)
 
-    def _respond_bytes(
+    def respond_with(
         self, status: int, body: bytes, content_type: bytes | None, lines: bytes, *, proxied: bool = False
     ) -> None:
         """Write a whole answer of ours and end. Never a second answer behind one that has begun: that one is cut."""
@@ -148,6 +151,12 @@ class Answers:
         env = self.env
         self._drop_upstream()
         self.status, self.source = status, SOURCE_KONG
+        run = self.plugins
+        if run is None:
+            run = self.plugins = for_own_answer(self)
+        if run is not None:
+            body, lines = run.filter_own(body, content_type, lines)
+            content_type = None  # among the lines
         client = self.client
         self._keep = client.may_keep_alive(self.head)
         identity = b"X-Kong-Request-Id: %b\r\n" % self.request_id if env.stamps.request_id else b""
@@ -201,6 +210,16 @@ class Answers:
         self.client.abort()
         self._finish()
 
+    @property
+    def request_body_held(self) -> RequestBody | None:
+        """The request's body as far as it is here, for plugins; None for a request without one."""
+        return self._body
+
+    def replace_request_body(self, data: bytes) -> None:
+        """Send this body to the upstream; what came is whole already."""
+        body = self._body = RequestBody(len(data), len(data) + 1)
+        body.add(data, True)
+
     def _drop_upstream(self) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
@@ -220,7 +239,13 @@ class Answers:
             return
         request_ms = int((monotonic() - self.started) * 1000)
         plan.row.count(
-            self.status * 2 + self.source, self.bytes_in, self.bytes_out, self.proxy_ms, self.upstream_ms, request_ms
+            self.status * 2 + self.source,
+            self.bytes_in,
+            self.bytes_out,
+            self.proxy_ms,
+            self.upstream_ms,
+            request_ms,
+            self.plugins.counted_consumer() if self.plugins is not None else None,
         )
 
     def _finish(self) -> None:
@@ -239,6 +264,8 @@ class Answers:
                 upstream.close()
         if env.access_log is not None:
             env.access_log.record(self)  # type: ignore[arg-type] # an Answers is always an Exchange
+        if self.plugins is not None:
+            self.plugins.ended()
         self._body = None
         self._pool = None
         client = self.client

@@ -16,11 +16,12 @@ from kongdp.http1 import target
 from kongdp.http1.messages import Fields, RequestHead, ResponseHead
 from kongdp.http1.writer import CHUNKED, CLOSE, KEEP_ALIVE, LAST_CHUNK, chunk, content_length_line
 from kongdp.proxy import failures
-from kongdp.proxy.answers import NEVER
+from kongdp.proxy.answers import HELD, NEVER, NOT_TRYING
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.failures import Failure
 from kongdp.proxy.forward import effective_host
 from kongdp.proxy.plan import RoutePlan
+from kongdp.proxy.plugin_run import for_request
 from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.respond import proxy_latencies
 from kongdp.proxy.tries import Tries
@@ -30,6 +31,9 @@ from kongdp.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from kongdp.proxy.downstream import DownstreamConnection
+    from kongdp.proxy.plugin_chain import RoutePlugins
+    from kongdp.proxy.snapshot import Snapshot
+    from kongdp.routing.route import Match
 
 NAMELESS = b"kong"
 
@@ -68,6 +72,9 @@ class Exchange(Tries):
         # a client of HTTP/1.0 may name no host; nginx's $host is the server's name then
         self.host = effective_host(authority or head.host or NAMELESS)
         snapshot = env.snapshot
+        if snapshot.plugins.rewrites:
+            self.plugins = for_request(self, snapshot)
+            self.plugins.rewrite()
         match = snapshot.router.match(
             head.method,
             head.host or b"",
@@ -85,6 +92,8 @@ class Exchange(Tries):
         self.prefix = match.prefix if plan.strip_path and match.prefix != b"/" else b""
         self.upstream_path = target.escape(plan.upstream_path(path, match.prefix_length)) + self.query
         if plan.gated and self._gate(plan):
+            return
+        if plan.plugins is not None and self._enter_plugins(plan.plugins, snapshot, match):
             return
         self._prepare_tries(plan)
         if head.has_body:
@@ -126,6 +135,31 @@ class Exchange(Tries):
         if not plan.request_buffering:
             self.env.loop.call_soon(self._start_streaming)
 
+    def _enter_plugins(self, plugins: RoutePlugins, snapshot: Snapshot, match: Match) -> bool:
+        """Whether plugins answered the request, or hold it for now."""
+        run = self.plugins
+        if run is None:
+            run = self.plugins = for_request(self, snapshot)
+        return run.enter(plugins, match)
+
+    def hold(self) -> bool:
+        """A plugin waits before it lets the request pass; meanwhile its body is held. False when it is over already."""
+        plan = cast(RoutePlan, self.plan)
+        self._prepare_tries(plan)
+        self._phase = HELD
+        if self.head.has_body:
+            self._await_body(plan)
+        return not self._finished
+
+    def release(self) -> None:
+        """Plugins let the request pass."""
+        if self._finished:
+            return
+        self._phase = NOT_TRYING
+        body = self._body
+        if body is None or body.ended or body.full or not cast(RoutePlan, self.plan).request_buffering:
+            self._next_try()
+
     def _gate(self, plan: RoutePlan) -> bool:
         """Answers that a route's protocols or the lack of a service give at once (Kong's router contract, section 8)."""
         head = self.head
@@ -144,7 +178,7 @@ class Exchange(Tries):
                 lines = b"Connection: Upgrade\r\nUpgrade: HTTP/2\r\n"
                 self.respond(426, "Please use HTTP2 protocol", lines=lines)
             return True
-        if plan.unserved:
+        if plan.unserved and plan.plugins is None:
             self.respond(503, failures.NO_SERVICE)
             return True
         return False
@@ -156,13 +190,15 @@ class Exchange(Tries):
         head = self.head
         host = head.forwarded_host if self.client.address.trusted and head.forwarded_host else self.host
         location = b"Location: https://%b%b\r\n" % (host, self.raw_path + self.query)
-        self._respond_bytes(plan.redirect_status, b"", None, location)
+        self.respond_with(plan.redirect_status, b"", None, location)
 
     def response_begins(self, head: ResponseHead, body: bytes, ended: bool) -> None:
         """The upstream's head and the body bytes that came with it: one write to the client."""
         now = monotonic()
         self.status = head.status
         self.source = SOURCE_SERVICE
+        if self.plugins is not None:
+            body = self.plugins.response_begins(head, body, ended)
         client = self.client
         self._keep = client.may_keep_alive(self.head)
         framing, body = self._response_framing(head, body, ended)
@@ -241,6 +277,8 @@ class Exchange(Tries):
 
     def response_goes_on(self, data: bytes, ended: bool) -> None:
         """More of the body."""
+        if self.plugins is not None:
+            data = self.plugins.filter_body(data, ended)
         if self._until_close:
             data = chunk(data) + (LAST_CHUNK if ended else b"")
         self.bytes_out += len(data)
@@ -276,6 +314,8 @@ class Exchange(Tries):
         self.status, self.source, self._begun, self._keep = 101, SOURCE_SERVICE, True, False
         self.proxy_ms = int((self._balanced - self.started) * 1000)
         self.upstream_ms = int((monotonic() - self._balanced) * 1000)
+        if self.plugins is not None:
+            self.plugins.response_begins(head, b"", True)
         data = b"HTTP/1.1 101%b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n%b%b%b%b" % (
             head.reason,
             head.kept,

@@ -34,7 +34,13 @@ def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, f
     head = exchange.head
     env = exchange.env
     stamps = env.stamps
-    if plan.preserve_host and head.host:
+    kept = head.kept
+    run = exchange.plugins
+    if run is not None:
+        kept = run.kept
+    if run is not None and run.host_line:
+        host_line = run.host_line
+    elif plan.preserve_host and head.host:
         host_line = b"Host: %b\r\n" % head.host
     else:
         host_line = destination.host_line
@@ -49,7 +55,7 @@ def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, f
         identity = b"X-Kong-Request-Id: %b\r\n" % head.request_id if head.request_id else b""
     return b"".join(
         (
-            head.method,
+            exchange.method,
             b" ",
             exchange.upstream_path,
             b" HTTP/1.1\r\n",
@@ -59,7 +65,7 @@ def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, f
             via,
             identity,
             _TRAILERS if head.te_trailers else b"",
-            head.kept,
+            kept,
             framing,
             b"\r\n",
         )

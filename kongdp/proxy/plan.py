@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from kongdp.balancer.round_robin import RoundRobin
 from kongdp.certs.contexts import upstream_server_name
 from kongdp.entities.model import Route, Service, Target, Upstream
+from kongdp.plugins.base import Node
+from kongdp.proxy.plugin_chain import RoutePlugins
 from kongdp.routing.path_handling import UpstreamPath, compile_upstream_path
 from kongdp.telemetry.counters import RouteCounters
 from kongdp.upstream.destination import Destination
@@ -78,6 +80,7 @@ class RoutePlan:
     read_timeout_s: float
     retries: int
     debug_lines: bytes
+    plugins: RoutePlugins | None
 
     def pick(self, tried: Collection[Destination], unusable: Collection[Destination]) -> Destination | None:
         """The destination for the next try, or None when there is none."""
@@ -104,6 +107,7 @@ class Surroundings:
     flavor: str
     tls_defaults: TlsIdentity = field(default_factory=lambda: TlsIdentity(server_name=None))
     route_match_calculation: str = "original"
+    node: Node = field(default_factory=Node)
 
 
 def build_plan(
@@ -113,6 +117,7 @@ def build_plan(
     targets: Sequence[Target],
     tls: TlsIdentity | None,
     around: Surroundings,
+    plugins: RoutePlugins | None = None,
 ) -> RoutePlan:
     """The plan of a route. `upstream`: the entity that the service's host names, with its targets; None: the host is a host.
 
@@ -144,6 +149,7 @@ def build_plan(
         read_timeout_s=service.read_timeout / 1000 if service else 60.0,
         retries=service.retries if service else 0,
         debug_lines=_debug_lines(route, service),
+        plugins=plugins,
     )
 
 

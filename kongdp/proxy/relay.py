@@ -40,6 +40,10 @@ class RequestBody:
         """Whether no more may be held: time to stream, or to stop reading."""
         return self.held_bytes >= self._bound
 
+    def whole(self) -> bytes:
+        """All of an ended body that is held."""
+        return b"".join(self._held)
+
     def framing_line(self) -> bytes:
         """The field that frames what will be sent: a length when it is known, as Kong sends it, else chunked."""
         if self.length >= 0:

@@ -16,8 +16,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kongdp.certs.store import EMPTY_STORE, CertificateStore
-from kongdp.entities.model import CACertificate, Certificate, Route, Service, Sni, Target, Upstream
+from kongdp.entities.model import (
+    Acl,
+    BasicAuthCredential,
+    CACertificate,
+    Certificate,
+    Consumer,
+    JwtSecret,
+    KeyAuthCredential,
+    Plugin,
+    Route,
+    Service,
+    Sni,
+    Target,
+    Upstream,
+)
+from kongdp.plugins.identities import NOBODY, Identities
 from kongdp.proxy.plan import RoutePlan, Surroundings, build_plan
+from kongdp.proxy.plugin_chain import NO_PLUGINS, PluginTable, touched
 from kongdp.routing.router import Router, build
 from kongdp.routing.router import compile_steps as compile_router
 from kongdp.upstream.pool import TlsIdentity
@@ -37,8 +53,14 @@ _MODELS: dict[str, Callable[[Row], Any]] = {
     "certificates": Certificate.from_row,
     "snis": Sni.from_row,
     "ca_certificates": CACertificate.from_row,
+    "plugins": Plugin.from_row,
+    "consumers": Consumer.from_row,
+    "keyauth_credentials": KeyAuthCredential.from_row,
+    "basicauth_credentials": BasicAuthCredential.from_row,
+    "jwt_secrets": JwtSecret.from_row,
+    "acls": Acl.from_row,
 }
-"""Collections a worker serves from. Others (consumers, plugins) are kept as rows for whoever asks."""
+"""Collections a worker serves from. Others are kept as rows for whoever asks."""
 
 _BEHIND_MANY_PLANS = ("upstreams", "targets", "certificates", "ca_certificates")
 
@@ -84,6 +106,8 @@ class Snapshot:
         "certificates",
         "entities",
         "hash",
+        "identities",
+        "plugins",
         "router",
         "shortest_timeout_s",
     )
@@ -97,11 +121,15 @@ class Snapshot:
         certificates: CertificateStore,
         shortest_timeout_s: float = LONGEST_SWEEP_TIMEOUT_S,
         balancing: Balancing = NO_BALANCING,
+        plugins: PluginTable = NO_PLUGINS,
+        identities: Identities = NOBODY,
     ) -> None:
         self.hash = hash_
         self.entities = entities
         self.router = router
         self.certificates = certificates
+        self.plugins = plugins
+        self.identities = identities
         # of any service's reading or writing; what the deadline sweep's period follows
         self.shortest_timeout_s = shortest_timeout_s
         self._around = around
@@ -120,7 +148,8 @@ class Snapshot:
         service: Service | None = self.entities.all("services").get(route.service_id) if route.service_id else None
         upstream = self._balancing.upstreams.get(service.host) if service else None
         targets = self._balancing.targets.get(upstream.id, ()) if upstream else ()
-        return build_plan(route, service, upstream, targets, self._tls(service, upstream), self._around)
+        plugins = self.plugins.of_route(route_id, route.service_id)
+        return build_plan(route, service, upstream, targets, self._tls(service, upstream), self._around, plugins)
 
     def _tls(self, service: Service | None, upstream: Upstream | None) -> TlsIdentity | None:
         """The TLS identity towards a service: the service's own values, else the upstream's, else the node's."""
@@ -145,11 +174,16 @@ class Snapshot:
         """Take the plans of `previous` that stand on nothing in `changed` (collection -> ids); yields between steps."""
         if any(changed.get(collection) for collection in _BEHIND_MANY_PLANS):
             return  # let them be built anew, each on its first use
+        routes, services, every = touched(
+            previous.entities.all("plugins"), self.entities.all("plugins"), changed.get("plugins", ())
+        )
+        if every:
+            return
         plans = previous._plans.copy()
-        for id_ in changed.get("routes", ()):
+        for id_ in routes.union(changed.get("routes", ())):
             plans.pop(id_, None)
         before = previous.entities.all("services")
-        services = {id_ for id_ in changed.get("services", ()) if id_ in before}
+        services |= {id_ for id_ in changed.get("services", ()) if id_ in before}
         if services:
             for count, (id_, plan) in enumerate(tuple(plans.items())):
                 if count % ROWS_PER_STEP == 0:
@@ -211,7 +245,13 @@ def compile_steps(
     balancing = previous._balancing
     if full or changed.get("upstreams") or changed.get("targets"):
         balancing = yield from _balancing(entities)
-    snapshot = Snapshot(hash_, entities, router, around, certificates, shortest, balancing)
+    plugins = NO_PLUGINS if full else previous.plugins
+    if changed.get("plugins"):
+        before = {} if full else previous.entities.all("plugins")
+        plugins = yield from plugins.after(before, entities.all("plugins"), around.node)
+    start, rows = (NOBODY, {}) if full else (previous.identities, previous.entities.by_collection)
+    identities = yield from start.after(rows, entities.by_collection, changed)
+    snapshot = Snapshot(hash_, entities, router, around, certificates, shortest, balancing, plugins, identities)
     if not full:
         yield from snapshot.carry_over(previous, changed)
     return snapshot

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import cast
 
 from kongdp.proxy import failures
-from kongdp.proxy.answers import DIALLING, NEVER, NOT_TRYING, QUEUED, RESOLVING, SENT, Answers
+from kongdp.proxy.answers import DIALLING, HELD, NEVER, NOT_TRYING, QUEUED, RESOLVING, SENT, Answers
 from kongdp.proxy.failures import Failure, Retry
 from kongdp.proxy.forward import request_head
 from kongdp.proxy.plan import RoutePlan
@@ -78,6 +78,8 @@ class Tries(Answers):
                 self._next_try()
         elif body.full and not ended:
             self.client.pause_reading()
+        if self._phase == HELD and self.plugins is not None:
+            self.plugins.body_came()
 
     def _start_streaming(self) -> None:
         """An unbuffered body goes on its way with whatever came together with the head."""

@@ -16,6 +16,7 @@ from kongdp.certs.contexts import Pair, upstream_client_context
 from kongdp.certs.store import EMPTY_STORE
 from kongdp.clock import Clock
 from kongdp.entities import declarative
+from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.proxy import deadlines
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.downstream import DownstreamConnection
@@ -76,7 +77,7 @@ class Gateway:
 
     def load(self, config: Mapping[str, Any]) -> None:
         """Put a declarative configuration in force."""
-        table = declarative.load(config, plugins=None)
+        table = declarative.load(config, plugins=PLUGIN_SCHEMAS)
         changes = [(collection, id_, row) for collection, rows in table.items() for id_, row in rows.items()]
         steps = compile_steps(
             self.env.snapshot,

@@ -108,8 +108,8 @@ def test_old_configuration_serves_when_a_wrong_one_is_posted(start: Start, upstr
     flat = node.post(wrong, "?flatten_errors=1").json()
     named = {(entry["entity_type"], entry["entity_name"]) for entry in flat["flattened_errors"]}
     assert named == {("route", "b"), ("service", "c")}
-    refused = node.post(document("b", upstream=upstream, plugins=[{"name": "key-auth"}]))
-    assert (refused.status, "plugin 'key-auth' not enabled" in refused.json()["message"]) == (400, True)
+    refused = node.post(document("b", upstream=upstream, plugins=[{"name": "oauth2"}]))
+    assert (refused.status, "plugin 'oauth2' not enabled" in refused.json()["message"]) == (400, True)
     regex = document("b", upstream=upstream)
     regex["services"][0]["routes"][0]["paths"] = ["~/(unclosed"]
     assert node.post(regex).status == 400

@@ -1,0 +1,121 @@
+"""The field lines of one head while plugins read and edit them, and the query arguments of a target.
+
+In: the lines as they came.  Out: the same bytes with some lines taken out and others added at the end; nothing is parsed until a
+plugin asks, nothing is rewritten until one edits.
+House rules: a value can never end its line (CR, LF and NUL become spaces), because values come from clients, too. Fields that the
+gateway writes itself (Connection, framing, forwarded fields) can be read, but an edit of them reaches nobody, except Host.
+Hot for routes with plugins. Source: RFC 9110 section 5; query arguments as nginx-lua's get_uri_args reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from urllib.parse import unquote_to_bytes
+
+from kongdp.http1.fields import NOTED, REQUEST_FIELDS, RESPONSE_FIELDS
+from kongdp.http1.messages import Fields
+
+REQUEST_FIXED = frozenset(name for name, kind in REQUEST_FIELDS.items() if kind < NOTED)
+RESPONSE_FIXED = frozenset(name for name, kind in RESPONSE_FIELDS.items() if kind < NOTED)
+"""Lower-case names that the gateway writes, or takes out, itself."""
+
+ARGUMENTS_MAX = 1000
+"""Query or form arguments looked at; Kong's lua_max_uri_args and lua_max_post_args allow up to this."""
+
+_UNSAFE = bytes.maketrans(b"\r\n\0", b"   ")
+
+
+class FieldLines:
+    """Lines of a request or a response. Names are compared in lower case; a line keeps the spelling it was given."""
+
+    __slots__ = ("_added", "_by_name", "_dropped", "_fixed", "_head", "host")
+
+    def __init__(self, head: bytes, fixed: Collection[bytes]) -> None:
+        """`head`: what is read, a whole head with its start line. `fixed`: names whose lines are not written."""
+        self._head = head
+        self._fixed = fixed
+        self._by_name: dict[bytes, list[bytes]] | None = None
+        self._added: list[tuple[bytes, bytes]] = []
+        self._dropped: set[bytes] = set()
+        self.host: bytes | None = None  # set by a plugin
+
+    def _fields(self) -> dict[bytes, list[bytes]]:
+        found = self._by_name
+        if found is None:
+            found = self._by_name = Fields(self._head).as_mapping()
+        return found
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first line's value of a field (lower-case name), or None."""
+        values = self._fields().get(name)
+        return values[0] if values else None
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every line's value of a field (lower-case name)."""
+        return self._fields().get(name, [])
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._fields()
+
+    def __iter__(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Lower-case names with their values."""
+        return iter(self._fields().items())
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Exactly one line of that name."""
+        lower = name.lower()
+        if lower in self._fields():
+            self.remove(lower)
+        self.add(name, value)
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """One more line of that name."""
+        lower = name.lower()
+        value = value.translate(_UNSAFE).strip(b" \t")
+        self._fields().setdefault(lower, []).append(value)
+        if lower == b"host":
+            self.host = value
+        elif lower not in self._fixed:
+            self._added.append((lower, b"%b: %b\r\n" % (name.translate(_UNSAFE, b":"), value)))
+
+    def remove(self, name: bytes) -> None:
+        """No line of that name (lower case)."""
+        if self._fields().pop(name, None) is None:
+            return
+        self._dropped.add(name)
+        if self._added:
+            self._added = [line for line in self._added if line[0] != name]
+
+    @property
+    def edited(self) -> bool:
+        """Whether `render` gives anything else than it is given."""
+        return bool(self._added or self._dropped)
+
+    def render(self, kept: bytes) -> bytes:
+        """The lines `kept`, each with its CRLF, with all edits."""
+        if self._dropped:
+            dropped = self._dropped
+            kept = b"".join(
+                [line for line in kept.splitlines(keepends=True) if line.partition(b":")[0].lower() not in dropped]
+            )
+        return kept + b"".join([line for _, line in self._added]) if self._added else kept
+
+
+def arguments(query: bytes) -> list[tuple[bytes, bytes | None]]:
+    """The decoded arguments of a query (or of a form body) in order; None is the value of one without "="."""
+    found: list[tuple[bytes, bytes | None]] = []
+    for part in query.split(b"&", ARGUMENTS_MAX)[:ARGUMENTS_MAX]:
+        name, equals, value = part.partition(b"=")
+        if name:
+            found.append((decode(name), decode(value) if equals else None))
+    return found
+
+
+def without_argument(query: bytes, name: bytes) -> bytes:
+    """The query without the arguments of that name; the others stay as they came."""
+    return b"&".join([part for part in query.split(b"&") if decode(part.partition(b"=")[0]) != name])
+
+
+def decode(text: bytes) -> bytes:
+    """A name or value of a query as it is meant."""
+    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text

@@ -1,0 +1,40 @@
+"""Which plugins this build runs, and their handlers, loaded when a configuration names them.
+
+In: a name, or a Plugin entity.  Out: the class, or an instance.  A plugin that is not in the table is refused with the
+configuration that names it: a route must never be served without the authentication somebody configured for it.
+Cold: once for each plugin entity of a configuration. Source: ours; priorities are Kong's, on each handler class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+
+from kongdp.entities.model import Plugin
+from kongdp.plugins.base import Handler, Node, PluginError
+
+PRIORITIES: Mapping[str, int] = {
+    "acl": 950,
+    "key-auth": 1250,
+    "prometheus": 13,
+}
+"""Name -> priority of every plugin that runs here: what `/` and basic_info list, without loading any."""
+
+
+def build(plugin: Plugin, node: Node) -> Handler:
+    """The handler of a configured plugin. Raises PluginError."""
+    try:
+        return load(plugin.name)(plugin, node)
+    except PluginError as problem:
+        raise PluginError(f"plugin '{plugin.name}' ({plugin.id}): {problem}") from None
+
+
+@cache
+def load(name: str) -> type[Handler]:
+    """The handler class of a plugin. Raises PluginError for one that is not in the table."""
+    if name not in PRIORITIES:
+        raise PluginError(f"this node does not run it; it runs {', '.join(sorted(PRIORITIES)) or 'none'}")
+    module = import_module(f"kongdp.plugins.{name.replace('-', '_')}.handler")
+    found: type[Handler] = module.HANDLER
+    return found
