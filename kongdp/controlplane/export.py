@@ -2,8 +2,8 @@
 rows changed.
 
 In: rows (the whole group once, then what each revision changed).  Out: Payload.
-A mirror of the group in memory keeps each row's JSON beside it, so that one edit among 10,000 costs one row, one pass
-of compression and the hash of its section. Left out, as by Kong: services that are disabled with their routes and
+A mirror of the group in memory keeps each row's JSON beside it, and compressed runs of rows, so that one edit among 10,000
+costs one row, one run and the hash of its section. Left out, as by Kong: services that are disabled with their routes and
 plugins, disabled plugins, empty collections. Cold; called off the event loop, one export of a group at a time.
 Source: protocol notes 2.3, 2.5, 3.1.
 """
@@ -11,13 +11,13 @@ Source: protocol notes 2.3, 2.5, 3.1.
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from kongdp.controlplane import groups
+from kongdp.controlplane import groups, gzip_pieces
 from kongdp.controlplane.changes import UnknownGroupError, changes_since, latest_revision
 from kongdp.controlplane.groups import Group
 from kongdp.controlplane.store.database import Database
@@ -26,10 +26,12 @@ from kongdp.entities.declarative import wire_row
 from kongdp.entities.hashing import SECTIONS, CanonicalText, canonical, combine, hash_value
 from kongdp.entities.schemas import SCHEMAS
 from kongdp.entities.table import Row
-from kongdp.sync.messages import GZIP_LEVEL
 
-# Foreign fields whose parent may be disabled, by collection.
-PARENTS = {"routes": ("service",), "plugins": ("service", "route")}
+# Foreign fields whose parent may be disabled, and its collection, by collection; parents first.
+PARENTS = {"routes": {"service": "services"}, "plugins": {"service": "services", "route": "routes"}}
+# Rows compressed together, on average: longer runs compress better (512 of them within 2 % of all in one), and one is made
+# anew for each edit.
+RUN_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +49,62 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One row as it goes out, beside the two texts that are made of it."""
+    """One row as it goes out, beside the two texts that are made of it. `opens`: whether a run of rows begins with it."""
 
     row: Row
     json: bytes
     canonical: bytes
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Some rows of a collection that follow each other: their JSON, and it compressed."""
+
+    entries: list[_Entry]
+    is_first: bool
+    json: bytes
+    piece: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """One collection as it goes out: its rows, their JSON, and (for the five that have one) its hash."""
+    """One collection as it goes out: its rows, the runs they form, and (for the five that have one) its hash."""
 
     entries: list[_Entry]
-    json: bytes
+    runs: dict[str, _Run]
     hash: str
 
 
 @dataclass(slots=True)
 class _Mirror:
-    """A group as it was at `revision`, and what was made of it; `changed` names the collections to make anew."""
+    """A group as it was at `revision`, and what was made of it; `changed` names the collections to make anew.
+
+    `disabled`: (collection, id) of rows that are switched off; `left_out`: these and what goes with them.
+    """
 
     group: Group
     revision: int
     entries: dict[str, dict[str, _Entry]]
     changed: set[str]
+    disabled: set[tuple[str, str]] = field(default_factory=set)
     sections: dict[str, _Section] = field(default_factory=dict)
-    left_out: frozenset[str] = frozenset()
+    left_out: frozenset[tuple[str, str]] = frozenset()
     rest_hash: str = ""
     payload: Payload | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, collection: str, id: str, row: Row | None) -> None:
+        """Take over a row that changed, or (None) has gone."""
+        entries = self.entries.setdefault(collection, {})
+        self.disabled.discard((collection, id))
+        if row is None:
+            entries.pop(id, None)
+        else:
+            entries[id] = _entry(collection, row)
+            if row.get("enabled") is False:
+                self.disabled.add((collection, id))
+        self.changed.add(collection)
 
 
 class Exporter:
@@ -110,15 +139,14 @@ class Exporter:
             self._mirrors.pop(group_id, None)
 
     def _load(self, group_id: str) -> _Mirror:
-        entries: dict[str, dict[str, _Entry]] = {}
         with self._database.read() as connection:
             group = groups.find(connection, group_id)
             if group is None:
                 raise UnknownGroupError(f"there is no runtime group {group_id}")
-            revision = latest_revision(connection, group_id)
+            mirror = _Mirror(group, latest_revision(connection, group_id), {}, set())
             for collection, id, row in GroupReader(connection, group_id).everything():
-                entries.setdefault(collection, {})[id] = _entry(collection, row)
-        return _Mirror(group, revision, entries, set(entries))
+                mirror.put(collection, id, row)
+        return mirror
 
     def _catch_up(self, mirror: _Mirror) -> int:
         """Apply what has changed since; returns the revision that the mirror now has."""
@@ -128,12 +156,7 @@ class Exporter:
                 return revision
             changes = changes_since(connection, mirror.group.id, mirror.revision)
         for change in changes:
-            entries = mirror.entries.setdefault(change.collection, {})
-            if change.after is None:
-                entries.pop(change.id, None)
-            else:
-                entries[change.id] = _entry(change.collection, change.after)
-            mirror.changed.add(change.collection)
+            mirror.put(change.collection, change.id, change.after)
         return revision
 
     def _render(self, mirror: _Mirror) -> Payload:
@@ -141,44 +164,50 @@ class Exporter:
         _render_sections(mirror)
         sections = {name: section for name, section in mirror.sections.items() if section.entries}
         computed = combine({name: sections[name].hash for name in SECTIONS if name in sections}, mirror.rest_hash)
-        identity = _identity(mirror.group)
-        table = [
-            *(orjson.dumps(name) + b":" + orjson.dumps(value) for name, value in identity.items()),
-            *(orjson.dumps(name) + b":" + section.json for name, section in sections.items()),
-        ]
         head = {
             "type": "reconfigure",
             "timestamp": round(now, 3),
             "config_hash": computed.config,
             "hashes": computed.to_wire(),
         }
-        message = orjson.dumps(head)[:-1] + b',"config_table":{' + b",".join(table) + b"}}"
-        compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, wbits=31)
         plugins = sections["plugins"].entries if "plugins" in sections else []
         return Payload(
             group_id=mirror.group.id,
             revision=mirror.revision,
             config_hash=computed.config,
             hashes=computed.to_wire(),
-            frame=compressor.compress(message) + compressor.flush(),
+            frame=gzip_pieces.join(_texts(head, _identity(mirror.group), sections)),
             plugin_names=frozenset(entry.row["name"] for entry in plugins),
             exported_at=now,
         )
 
 
+def _texts(
+    head: Mapping[str, Any], identity: Mapping[str, Any], sections: Mapping[str, _Section]
+) -> Iterator[tuple[bytes, bytes]]:
+    """The message, text by text, each with its compressed piece."""
+    members = [orjson.dumps(name) + b":" + orjson.dumps(value) for name, value in identity.items()]
+    small = orjson.dumps(head)[:-1] + b',"config_table":{' + b",".join(members)
+    for name, section in sections.items():
+        small += b"," + orjson.dumps(name) + b":["
+        yield small, gzip_pieces.piece(small)
+        for run in section.runs.values():
+            yield run.json, run.piece
+        small = b"]"
+    small += b"}}"
+    yield small, gzip_pieces.piece(small)
+
+
 def _render_sections(mirror: _Mirror) -> None:
     """Make anew the sections whose rows changed, or whose parents were switched on or off."""
-    left_out: set[str] = set()
-    first = ("services", "routes", "plugins")
-    kept = {
-        name: list(_kept(name, mirror.entries.get(name, {}), left_out))
-        for name in (*first, *sorted(mirror.entries.keys() - set(first)))
-    }
-    changed = set(kept) if frozenset(left_out) != mirror.left_out else mirror.changed
+    left_out = _left_out(mirror)
+    changed = set(mirror.entries) if left_out != mirror.left_out else mirror.changed
     for name in changed:
-        entries = kept.get(name, [])
-        text = b"[" + b",".join(entry.json for entry in entries) + b"]"
-        mirror.sections[name] = _Section(entries, text, _section_hash(entries) if name in SECTIONS else "")
+        entries = mirror.entries.get(name, {})
+        kept = [entries[id] for id in sorted(entries) if not left_out or (name, id) not in left_out]
+        before = mirror.sections.get(name)
+        runs = _runs(kept, before.runs if before is not None else {})
+        mirror.sections[name] = _Section(kept, runs, _section_hash(kept) if name in SECTIONS else "")
     if not mirror.rest_hash or not changed <= set(SECTIONS):
         others = {
             name: section for name, section in mirror.sections.items() if name not in SECTIONS and section.entries
@@ -188,8 +217,38 @@ def _render_sections(mirror: _Mirror) -> None:
             **{name: [e.row for e in section.entries] for name, section in others.items()},
         }
         mirror.rest_hash = hash_value(rest)
-    mirror.left_out = frozenset(left_out)
+    mirror.left_out = left_out
     mirror.changed = set()
+
+
+def _left_out(mirror: _Mirror) -> frozenset[tuple[str, str]]:
+    """Rows that are switched off, or whose parents are."""
+    if not mirror.disabled:
+        return frozenset()
+    found = set(mirror.disabled)
+    for name, parents in PARENTS.items():
+        for id, entry in mirror.entries.get(name, {}).items():
+            if any((of, entry.row.get(parent)) in found for parent, of in parents.items()):
+                found.add((name, id))
+    return frozenset(found)
+
+
+def _runs(entries: Sequence[_Entry], before: Mapping[str, _Run]) -> dict[str, _Run]:
+    """Rows in runs, by the id each begins with; a run of the same rows as before is the same run."""
+    grouped: list[list[_Entry]] = []
+    for entry in entries:
+        if entry.opens or not grouped:
+            grouped.append([])
+        grouped[-1].append(entry)
+    runs: dict[str, _Run] = {}
+    for run in grouped:
+        id = run[0].row["id"]
+        known, is_first = before.get(id), not runs
+        if known is None or known.is_first != is_first or known.entries != run:
+            text = (b"" if is_first else b",") + b",".join(entry.json for entry in run)
+            known = _Run(run, is_first, text, gzip_pieces.piece(text))
+        runs[id] = known
+    return runs
 
 
 def _section_hash(entries: list[_Entry]) -> str:
@@ -200,7 +259,9 @@ def _section_hash(entries: list[_Entry]) -> str:
 
 def _entry(collection: str, row: Row) -> _Entry:
     wire = wire_row(SCHEMAS[collection], row) if collection in SCHEMAS else row
-    return _Entry(wire, orjson.dumps(wire), canonical(wire))
+    # Whether a run begins depends on the id alone: a row that comes or goes changes the run around it and no other.
+    opens = zlib.crc32(str(wire["id"]).encode()) % RUN_ROWS == 0
+    return _Entry(wire, orjson.dumps(wire), canonical(wire), opens)
 
 
 def _identity(group: Group) -> dict[str, Any]:
@@ -212,17 +273,6 @@ def _identity(group: Group) -> dict[str, Any]:
         "parameters": [{"key": "cluster_id", "value": group.cluster_id, "created_at": None}],
         "workspaces": [_workspace(group)],
     }
-
-
-def _kept(collection: str, entries: Mapping[str, _Entry], left_out: set[str]) -> Iterable[_Entry]:
-    """The rows of a collection that are exported, by id; ids of the others go into `left_out`, which later ones ask."""
-    parents = PARENTS.get(collection, ())
-    for id in sorted(entries):
-        row = entries[id].row
-        if row.get("enabled") is False or (left_out and any(row.get(parent) in left_out for parent in parents)):
-            left_out.add(id)
-        else:
-            yield entries[id]
 
 
 def _workspace(group: Group) -> Row:

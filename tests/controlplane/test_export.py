@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kongdp.controlplane import export, gzip_pieces
 from kongdp.controlplane.changes import Changes, UnknownGroupError
 from kongdp.controlplane.export import Exporter, Payload
 from kongdp.controlplane.store.database import Database
@@ -126,6 +127,28 @@ def test_what_is_disabled_is_left_out_with_what_hangs_on_it(editor: Editor) -> N
     assert payload.plugin_names == {"acl", "cors", "key-auth"}
 
 
+def test_what_is_disabled_is_told_by_its_collection_too(editor: Editor) -> None:
+    """An operator may give a service and a route the same id."""
+    editor.put("services", service(1, enabled=False))
+    editor.put("routes", route(1))
+    assert [row["id"] for row in table_of(editor.export())["routes"]] == [IDS[1]]
+
+
+def test_an_edit_compresses_only_what_is_around_it(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 routes in runs of some two, an edit of one makes one run anew, besides what stands between the runs."""
+    monkeypatch.setattr(export, "RUN_ROWS", 2)
+    editor.put("routes", *(route(number) for number in range(40)))
+    editor.exporter.export(editor.group_id)
+    texts: list[bytes] = []
+    compress = gzip_pieces.piece
+    monkeypatch.setattr(gzip_pieces, "piece", lambda text: texts.append(text) or compress(text))
+    editor.put("routes", route(20, paths=["/new"]))
+    table = table_of(editor.exporter.export(editor.group_id))
+    assert table["routes"][20]["paths"] == ["/new"]
+    assert [text for text in texts if IDS[20].encode() in text] != []
+    assert sum(text.count(b'"paths"') for text in texts) < 15
+
+
 def test_only_the_hash_of_what_changed_changes(editor: Editor) -> None:
     """A data plane of Kong rebuilds by section: an edit of a route leaves the others' hashes, one of a consumer all
     five.
@@ -153,8 +176,14 @@ def test_the_same_content_has_the_same_hash_whenever_it_was_written(editor: Edit
     assert editor.export().config_hash == first.config_hash
 
 
-def test_edits_at_random_export_like_everything_at_once(editor: Editor) -> None:
-    """The incremental export equals one from nothing after every edit (checked by `export`)."""
+@pytest.mark.parametrize("run_rows", [export.RUN_ROWS, 2])
+def test_edits_at_random_export_like_everything_at_once(
+    editor: Editor, run_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incremental export equals one from nothing after every edit (checked by `export`); in runs of few rows, too,
+    which begin, end and disappear all the time.
+    """
+    monkeypatch.setattr(export, "RUN_ROWS", run_rows)
     random = Random(5)
     for _ in range(60):
         number = random.randrange(1, 12)
