@@ -331,7 +331,10 @@ class Exchange(Tries):
         self._switched = True
         upstream = cast(UpstreamConnection, self.upstream)
         # before the first write: backpressure must find the tunnel
-        tunnel = self.client.tunnel = Tunnel(self.client.transport, upstream, self._tunnel_ended)
+        row = cast(RoutePlan, self.plan).row
+        tunnel = self.client.tunnel = Tunnel(
+            self.client.transport, upstream, self._tunnel_ended, env.slots, row.ingress, row.egress
+        )
         self.deadline = env.deadline_in(cast(RoutePlan, self.plan).read_timeout_s)
         self.client.transport.write(data)
         self.client.tunnel_opened()
@@ -350,13 +353,9 @@ class Exchange(Tries):
     def _tunnel_ended(self) -> None:
         client = self.client
         if client.tunnel is not None:
-            bytes_in, bytes_out = client.tunnel.bytes_in, client.tunnel.bytes_out
-            self.bytes_in += bytes_in
-            self.bytes_out += bytes_out
-            # the exchange was counted at its 101, when nobody knew how much would follow
-            row, slots = cast(RoutePlan, self.plan).row, self.env.slots
-            slots[row.ingress] += bytes_in
-            slots[row.egress] += bytes_out
+            # the exchange was counted at its 101, the tunnel's bytes as they passed: these are for the log
+            self.bytes_in += client.tunnel.bytes_in
+            self.bytes_out += client.tunnel.bytes_out
             client.tunnel = None
         self._finish()
 

@@ -4,6 +4,7 @@ In: two connections that agreed to switch protocols.  Out: their bytes, crosswis
 House rules: a tunnel begins only after the upstream's 101; bytes a client sent before that were held as pipelined data and are its
 first bytes. Framing is nobody's business any more. What one side sent before it ended still reaches the other: a tunnel ends when both
 connections are gone, not when the first one is. TLS has no half-close here: the end of one side ends the other once it has everything.
+Bytes are counted as they pass, because a tunnel may live for days.
 Hot for WebSocket traffic.
 Source: RFC 9110 section 7.8, RFC 6455 section 7; Kong: read_timeout without traffic either way, write_timeout for a peer that takes
 nothing (nginx, proxying of upgraded connections).
@@ -19,14 +20,20 @@ from kongdp.upstream.connection import UpstreamConnection
 
 
 class Tunnel:
-    """A client's transport and an upstream connection, joined. `on_end` is called once, when both are gone."""
+    """A client's transport and an upstream connection, joined. `on_end` is called once, when both are gone.
+
+    `ingress` and `egress` are the route's rows in `slots`, the worker's counters.
+    """
 
     __slots__ = (
         "_client",
         "_client_ended",
         "_client_lost",
         "_closing",
+        "_egress",
+        "_ingress",
         "_on_end",
+        "_slots",
         "_stalled",
         "_unsent_bytes",
         "_upstream",
@@ -37,10 +44,21 @@ class Tunnel:
         "moved_at",
     )
 
-    def __init__(self, client: asyncio.Transport, upstream: UpstreamConnection, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: UpstreamConnection,
+        on_end: Callable[[], None],
+        slots: memoryview,
+        ingress: int,
+        egress: int,
+    ) -> None:
         self._client = client
         self._upstream = upstream
         self._on_end = on_end
+        self._slots = slots
+        self._ingress = ingress
+        self._egress = egress
         self._client_ended = False
         self._upstream_ended = False
         self._client_lost = False
@@ -56,6 +74,7 @@ class Tunnel:
         """Bytes of the client."""
         self.moved_at = monotonic()
         self.bytes_in += len(data)
+        self._slots[self._ingress] += len(data)
         if not self._upstream.lost and not self._closing:
             self._upstream.transport.write(data)
 
@@ -63,6 +82,7 @@ class Tunnel:
         """Bytes of the upstream."""
         self.moved_at = monotonic()
         self.bytes_out += len(data)
+        self._slots[self._egress] += len(data)
         if not self._client_lost and not self._closing:
             self._client.write(data)
 

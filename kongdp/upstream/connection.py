@@ -62,6 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head_bytes_max",
         "_interim_bytes",
         "_paused",
+        "_peer_ended",
         "_receiver",
         "_remaining",
         "_reusable",
@@ -87,6 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.requests = 0
         self.idle_since = 0.0
         self._paused = False
+        self._peer_ended = False  # it said so: by FIN, over TLS by close_notify
         # per exchange
         self._receiver: Receiver | None = None
         self._state = _NOTHING
@@ -158,13 +160,15 @@ class UpstreamConnection(asyncio.Protocol):
         receiver = self._receiver
         if receiver is None:
             return
-        if self._state == _UNTIL_CLOSE and exc is None:
+        if self._state == _UNTIL_CLOSE and exc is None and self._peer_ended:
             self._end(receiver, b"")
         elif self._state != _NOTHING:
             self._state = _NOTHING
             receiver.response_fails(str(exc) if exc else "upstream closed the connection", invalid=False)
 
     def eof_received(self) -> bool:
+        # not called when a TLS connection ends without close_notify: anybody on the way could have cut that body off
+        self._peer_ended = True
         if self._state == _TUNNEL and self._receiver is not None:
             return self._receiver.tunnel_eof()
         if self._receiver is None:

@@ -269,6 +269,37 @@ def test_bytes_when_sent_before_the_agreement() -> None:
     run(story())
 
 
+def test_bytes_of_a_tunnel_when_it_goes_on() -> None:
+    """They are counted as they pass, not when it ends, which may be days away; and not twice."""
+
+    async def story() -> None:
+        async def script(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+            await upstream.read_head(reader)
+            writer.write(AGREED)
+            while data := await reader.read(1000):
+                writer.write(data + data)
+
+        log = Totals()
+        async with (
+            scripted_upstream(script) as upstream,
+            running_gateway(config(upstream.url), access_log=log) as gateway,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(UPGRADE)
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"hello")
+            await reader.readexactly(10)
+            (row,) = gateway.around.row_of.values()
+            moved = (len(UPGRADE) + 5, len(head) + 10)
+            assert (gateway.env.slots[row.ingress], gateway.env.slots[row.egress]) == moved
+            writer.close()
+            await at_rest(gateway)
+            assert (gateway.env.slots[row.ingress], gateway.env.slots[row.egress]) == moved
+            assert (log.bytes_in, log.bytes_out) == moved
+
+    run(story())
+
+
 @pytest.mark.parametrize("first", ["client", "upstream"])
 def test_tunnel_when_one_side_ends_first(first: str) -> None:
     """Half-close: what the other side still has to say arrives, megabytes of it; then both are closed."""

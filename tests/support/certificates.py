@@ -81,6 +81,11 @@ def authority(name: str = "test authority") -> Made:
     return make(name, is_authority=True)
 
 
+def common_name(der: bytes) -> str:
+    """The subject's CN of a certificate as a peer showed it."""
+    return str(next(iter(x509.load_der_x509_certificate(der).subject)).value)
+
+
 def shared_cluster_pair() -> Made:
     """What both ends of a shared-mode cluster hold: self-signed, CN and nothing else (gen_cert's is also version 1)."""
     return make("kong_clustering", with_extensions=False, key=ec.generate_private_key(ec.SECP384R1()))
