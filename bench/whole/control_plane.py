@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support import shared
 from tests.support.control_plane_process import Process
 from tests.support.postgres import PostgresServer, why_not
 
@@ -154,7 +155,7 @@ def started(database: str, directory: Path) -> Iterator[str]:
     finally:
         process.kill()
         if server is not None:
-            server.stop()
+            server.close()
 
 
 def measure(database: str, count: int) -> dict[str, Any]:
@@ -180,13 +181,18 @@ def main() -> None:
     parser.add_argument("--databases", nargs="+", choices=("sqlite", "postgresql"), default=("sqlite", "postgresql"))
     arguments = parser.parse_args()
     rows = []
-    for database in arguments.databases:
-        reason = why_not() if database == "postgresql" else None
-        if reason is not None:
-            print(f"{database} is left out: {reason}", file=sys.stderr)
-            continue
-        rows.append(measure(database, arguments.routes))
-        print(json.dumps(rows[-1]), flush=True)
+    shared.open_directory()
+    try:
+        for database in arguments.databases:
+            reason = why_not() if database == "postgresql" else None
+            if reason is not None:
+                print(f"{database} is left out: {reason}", file=sys.stderr)
+                continue
+            rows.append(measure(database, arguments.routes))
+            print(json.dumps(rows[-1]), flush=True)
+    finally:
+        PostgresServer.stop_shared()
+        shared.close_directory()
     print(f"\n| database | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
     for row in rows:
         print(f"| {row['database']} | {' | '.join(f'{row[name]:.2f}' for name in COLUMNS)} |")

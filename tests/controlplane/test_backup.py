@@ -18,6 +18,7 @@ from kongdp.controlplane.store import dump, tables
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate, schema_of, upgrade
 from tests.support.clock import FakeClock
+from tests.support.migrated import migrated_sqlite
 from tests.support.postgres import PostgresServer
 
 NOW = 1_800_000_000.0
@@ -217,18 +218,16 @@ def swap_key(members: dict[str, bytes]) -> None:
     ],
 )
 def test_a_file_that_is_not_whole_is_refused(
-    change: Callable[[dict[str, bytes]], None], message: str, prefix: Path, tmp_path: Path, migrated_file: Path
+    change: Callable[[dict[str, bytes]], None], message: str, prefix: Path, tmp_path: Path
 ) -> None:
     """Before anything is touched, with the reason."""
-    source = Database(f"sqlite:///{migrated_file}")
+    source = Database(migrated_sqlite(tmp_path))
     door = Changes(source)
     group_id = groups.ensure_default(source)
     for number in range(3):
         with door.store(group_id).write(actor="t", summary="") as writer:
             writer.put("routes", {"id": ROUTE, "name": str(number)})
     make_backup(source, prefix, tmp_path / "good.zip", quiet, NOW)
-    with source.write() as connection:
-        connection.execute(sa.delete(tables.revisions))
     source.close()
     with zipfile.ZipFile(tmp_path / "good.zip") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -249,9 +248,9 @@ def refuse(file: Path, message: str, tmp_path: Path) -> None:
     target.close()
 
 
-def test_a_file_that_was_cut_off_or_damaged_is_refused(prefix: Path, tmp_path: Path, migrated_file: Path) -> None:
+def test_a_file_that_was_cut_off_or_damaged_is_refused(prefix: Path, tmp_path: Path) -> None:
     """A transfer that broke off, a bit that fell over, another kind of file, no file."""
-    source = Database(f"sqlite:///{migrated_file}")
+    source = Database(migrated_sqlite(tmp_path))
     make_backup(source, prefix, tmp_path / "good.zip", quiet, NOW)
     source.close()
     whole = (tmp_path / "good.zip").read_bytes()
