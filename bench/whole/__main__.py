@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import ROOT
-from bench.whole import peers, report
+from bench.whole import peers, plots, report
 from bench.whole.processes import CommandError
 from bench.whole.run import Bench, Options, say
 from bench.whole.scenarios import SCENARIOS, select
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def newest(directory: Path) -> Path | None:
     """The newest result there."""
-    return max(directory.glob("*.json"), default=None)
+    return max(directory.glob("2*-*.json"), default=None)
 
 
 def write(out: Path, document: dict[str, Any], earlier: dict[str, Any] | None) -> str:
@@ -70,7 +70,8 @@ def write(out: Path, document: dict[str, Any], earlier: dict[str, Any] | None) -
     text = report.markdown(document, earlier)
     stem.with_suffix(".json").write_text(json.dumps(document))
     stem.with_suffix(".md").write_text(text)
-    say(f"written: {stem}.json, .md")
+    stem.with_suffix(".svg").write_text(plots.ratios(document))
+    say(f"written: {stem}.json, .md, .svg")
     return text
 
 

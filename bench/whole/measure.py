@@ -26,14 +26,15 @@ def trial(peer: Peer, load: Load, seconds: float, core: int) -> dict[str, Any]:
     seen = loads.run(load, peer.setup, peer.place, seconds, core)
     workers, node = cpu_ns(peer.workers) - workers, cpu_ns(everyone) - node
     later = user_share(peer.workers)
-    if not seen.requests:
+    requests = seen.bytes / load.reply_bytes if load.reply_bytes else seen.requests
+    if not requests:
         raise SystemExit(f"{peer.name}: no request was answered")
     busy = max(1, later[0] - user + later[1] - system)
     return {
-        "cpu_us": workers / seen.requests / 1000,
-        "node_us": node / seen.requests / 1000,
+        "cpu_us": workers / requests / 1000,
+        "node_us": node / requests / 1000,
         "user_share": (later[0] - user) / busy,
-        "rps": seen.requests / seen.seconds,
+        "rps": requests / seen.seconds,
         "busy": workers / 1e9 / seen.seconds,
         "rss_mib": resident_mib(peer.workers),
         "node_mib": proportional_mib(everyone),

@@ -113,16 +113,19 @@ class Bench:
         return peer
 
     def _place(self, name: str) -> Place:
-        up = self._upstream
-        directory = self._directory / f"{next(self._numbers)}-{name}"
-        ports = free_port(), free_port(), free_port()
-        return Place(directory, *ports, up.plain, up.tls, up.websocket, up.certificate, up.key, up.bundle)
+        return place_in(self._directory / f"{next(self._numbers)}-{name}", self._upstream)
 
     def stop(self) -> None:
         """End everything that was started."""
         for peer in self._running.values():
             peer.stop()
         self._upstream.stop()
+
+
+def place_in(directory: Path, up: Upstream) -> Place:
+    """A directory and free ports for one gateway before this upstream."""
+    ports = free_port(), free_port(), free_port()
+    return Place(directory, *ports, up.plain, up.tls, up.websocket, up.certificate, up.key, up.bundle)
 
 
 def label_of(peer: Peer) -> str:

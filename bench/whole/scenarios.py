@@ -21,9 +21,10 @@ class Load:
     fields: bool = True  # the ten of a browser, about 640 bytes in all; without: Host alone
     connections: int = 64
     tls: bool = False
-    generator: str = "wrk"  # wrk, websocket
+    generator: str = "wrk"  # wrk, rate, handshake, resume, websocket
     rate: float = 0.0  # requests per second, of the open-loop generator
     scraped: bool = False  # /metrics is fetched each second meanwhile
+    reply_bytes: int = 0  # of large replies: requests are counted by bytes, so that unfinished ones count in part
     spread: int = 0  # this many other routes are asked in turn
 
 
@@ -48,14 +49,18 @@ SCENARIOS: dict[str, Scenario] = {
     "post-1k": Scenario("POST 1 KB", Load(method="POST", body_bytes=1 << 10)),
     "post-64k": Scenario("POST 64 KB", Load(method="POST", body_bytes=64 << 10)),
     "reply-64k": Scenario("Reply of 64 KB", Load(path="/mock/64k"), tags=QUICK),
-    "reply-1m": Scenario("Reply of 1 MB", Load(path="/mock/1m", connections=16), tags=QUICK),
-    "reply-100m": Scenario("Reply of 100 MB", Load(path="/mock/100m", connections=4)),
+    "reply-1m": Scenario("Reply of 1 MB", Load(path="/mock/1m", connections=16, reply_bytes=1 << 20), tags=QUICK),
+    "reply-100m": Scenario("Reply of 100 MB", Load(path="/mock/100m", connections=4, reply_bytes=100 << 20)),
     "chunked": Scenario("Reply of 64 KB, chunked", Load(path="/mock/chunked")),
     "conns-1": Scenario("One connection", Load(connections=1), tags=QUICK),
     "conns-1000": Scenario("1,000 connections", Load(connections=1000), tags=QUICK),
     "tls": Scenario("TLS in front, kept alive", Load(tls=True), tags=QUICK),
+    "tls-full": Scenario("TLS in front, full handshake", Load(tls=True, generator="handshake", connections=8)),
+    "tls-resumed": Scenario("TLS in front, resumed", Load(tls=True, generator="resume", connections=8)),
     "tls-upstream": Scenario("TLS to the upstream", Load(path="/secure/1k")),
     "websocket": Scenario("WebSocket, messages of 100 bytes", Load(path="/ws", generator="websocket", connections=32)),
+    "rate-1000": Scenario("1,000 requests/s, open loop", Load(generator="rate", rate=1000)),
+    "rate-4000": Scenario("4,000 requests/s, open loop", Load(generator="rate", rate=4000)),
     "routes": Scenario("10,000 routes, one asked", Load(), (PLAIN, Setup(routes=10_000)), tags=HEADLINE),
     "routes-spread": Scenario(
         "1,000 routes asked in turn of 10,000", Load(spread=1000), (Setup(routes=1001), Setup(routes=10_000))

@@ -67,7 +67,7 @@ worker_processes 1; worker_rlimit_nofile 16384; pid {directory}/upstream.pid; da
 error_log {directory}/upstream.log;
 events {{ worker_connections 8192; }}
 http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; sendfile on; tcp_nopush on;
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; sendfile on;
   client_body_temp_path {directory}/upstream-body; client_body_buffer_size 256k; client_max_body_size 0;
   server {{
     listen 127.0.0.1:{plain} backlog=16384; listen 127.0.0.1:{tls} ssl backlog=16384;
