@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 import uvloop
@@ -55,8 +56,10 @@ LEVELS = {
     "error": logging.ERROR,
     "crit": logging.CRITICAL,
 }
+# The largest message of a page of the console: its forms; files are uploaded by HTTP.
+SOCKET_BYTES_MAX = 4 * 1024 * 1024
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-LISTENERS = ("cluster_listen", "kongdp_cluster_telemetry_listen", "admin_listen")
+LISTENERS = ("cluster_listen", "kongdp_cluster_telemetry_listen", "admin_listen", "admin_gui_listen")
 
 
 class StartError(KongdpError):
@@ -124,7 +127,8 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         node_id=node_id(settings),
         body_bytes_max=settings.nginx_admin_client_max_body_size,
     )
-    servers = [_ApiServer(config, sockets) for config, sockets in _api_configs(settings, app, plane, opened)]
+    configs = [*_api_configs(settings, app, plane, opened), *_console_configs(settings, app, plane, opened)]
+    servers = [_ApiServer(config, sockets) for config, sockets in configs]
     tasks = [asyncio.create_task(server.serve_until_stopped()) for server in servers]
     try:
         await asyncio.gather(*(server.until_started() for server in servers))
@@ -144,7 +148,7 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         await plane.stop()
     for result in results:
         if isinstance(result, BaseException):
-            LOG.error("the Admin API's server ended: %r", result)
+            LOG.error("the server of the Admin API or the console ended: %r", result)
     return 1 if has_failed else 0
 
 
@@ -193,7 +197,40 @@ def _api_configs(
         )
         config.load()
         if has_tls:
-            config.ssl = _admin_context(settings, plane)
+            config.ssl = _context(plane, settings.admin_ssl_cert, settings.admin_ssl_cert_key)
+        yield config, sockets
+
+
+def _console_configs(
+    settings: Settings, app: FastAPI, plane: Plane, opened: Opened
+) -> Iterator[tuple[uvicorn.Config, list[socket.socket]]]:
+    """The console's servers, with and without TLS. Nothing of it is loaded where it has no address."""
+    if not opened.sockets["admin_gui_listen"]:
+        return
+    from kongdp.controlplane.console.application import build_console
+
+    console = build_console(plane, Guard(app, plane, is_open=False))
+    # NiceGUI starts and stops with the first server.
+    lifespan: Literal["on", "off"] = "on"
+    for has_tls in (False, True):
+        sockets = [sock for listener, sock in opened.sockets["admin_gui_listen"] if listener.ssl is has_tls]
+        if not sockets:
+            continue
+        config = uvicorn.Config(
+            console,
+            log_config=None,
+            access_log=False,
+            lifespan=lifespan,
+            ws="wsproto",
+            ws_max_size=SOCKET_BYTES_MAX,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        config.load()
+        if has_tls:
+            config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
+        lifespan = "off"
         yield config, sockets
 
 
@@ -223,19 +260,19 @@ def make_admin(settings: Settings, plane: Plane) -> admin.Make:
     return make
 
 
-def _admin_context(settings: Settings, plane: Plane) -> ssl.SSLContext:
-    """TLS of the Admin API: the configured pair, else the server certificate of our own authority."""
+def _context(plane: Plane, certificates: Sequence[str], keys: Sequence[str]) -> ssl.SSLContext:
+    """TLS of the Admin API or the console: the configured pair, else the server certificate of our own authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not settings.admin_ssl_cert:
+    if not certificates:
         context.load_cert_chain(*plane.authority.server_certificate(plane.options.names))
         return context
     with tempfile.TemporaryDirectory() as directory:
         # The ssl module reads pairs only from files.
-        certificate, key = Path(directory, "admin.crt"), Path(directory, "admin.key")
-        certificate.write_text(settings.admin_ssl_cert[0])
+        certificate, key = Path(directory, "server.crt"), Path(directory, "server.key")
+        certificate.write_text(certificates[0])
         key.touch(0o600)
-        key.write_text(settings.admin_ssl_cert_key[0])
+        key.write_text(keys[0])
         context.load_cert_chain(certificate, key)
     return context
 
@@ -290,6 +327,9 @@ def _open_sockets(settings: Settings) -> Opened:
     for name in LISTENERS:
         listeners: Sequence[Listener] = getattr(settings, name)
         for listener in listeners:
+            if name == "admin_gui_listen" and not (listener.ssl or asks_for_nothing(listener)):
+                problems.append(f"{name}: {listener.place} is open to the network and needs ssl: {listener.place} ssl")
+                continue
             try:
                 if listener.path is not None:
                     sock = bind_unix(name, listener.path)
@@ -320,7 +360,8 @@ def node_id(settings: Settings) -> str:
 def _say_ready(plane: Plane, opened: Opened) -> None:
     shown = {name: ", ".join(_place(*each) for each in sockets) for name, sockets in opened.sockets.items()}
     print(
-        f"control plane ready: Admin API on {shown['admin_listen'] or 'no address'}, data planes on"
+        f"control plane ready: Admin API on {shown['admin_listen'] or 'no address'}, console on"
+        f" {shown['admin_gui_listen'] or 'no address'}, data planes on"
         f" {shown['cluster_listen']}, counters on {shown['kongdp_cluster_telemetry_listen']};"
         f" CA fingerprint {plane.authority.fingerprint}",
         flush=True,

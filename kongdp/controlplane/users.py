@@ -162,15 +162,17 @@ def csrf_token(secret: str) -> str:
     return hashlib.sha256(b"csrf " + secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def try_session(database: Database, secret: str, now: float) -> Identity | None:
-    """Whose a session is, or None when it is unknown or over."""
+def try_session(database: Database, secret: str, now: float, *, is_use: bool = True) -> Identity | None:
+    """Whose a session is, or None when it is unknown or over. `is_use` False: what a page asks by itself does not keep
+    the session alive.
+    """
     table = tables.sessions
     with database.read() as connection:
         row = connection.execute(sa.select(table).where(table.c.digest == digest(secret))).first()
         if row is None or row.created_at < now - SESSION_LIFETIME_S or row.used_at < now - SESSION_IDLE_S:
             return None
         identity = _identity(connection, row.user_id, via="session")
-    if row.used_at < now - USED_STEP_S:
+    if is_use and row.used_at < now - USED_STEP_S:
         with database.write() as connection:
             connection.execute(sa.update(table).where(table.c.digest == row.digest).values(used_at=now))
     return identity

@@ -127,6 +127,15 @@ def test_a_prefix_that_cannot_be_written_is_said(tmp_path: Path, processes: list
     assert (code, "prefix" in err) == (1, True)
 
 
+def test_the_console_beyond_this_machine_needs_tls(tmp_path: Path, processes: list[Process]) -> None:
+    """Passwords and sessions are not sent in the clear: the address is named, with what to write instead."""
+    process = Process(tmp_path, KONG_ADMIN_GUI_LISTEN="0.0.0.0:0, 127.0.0.1:0")
+    processes.append(process)
+    code, err = process.end()
+    assert code == 1
+    assert "admin_gui_listen: 0.0.0.0:0 is open to the network and needs ssl: 0.0.0.0:0 ssl" in err
+
+
 def test_an_address_beyond_this_machine_asks_for_credentials(tmp_path: Path, processes: list[Process]) -> None:
     """The first administrator's password opens it; loopback beside it stays as Kong's."""
     process = Process(tmp_path, KONG_ADMIN_LISTEN="127.0.0.1:0, 0.0.0.0:0")

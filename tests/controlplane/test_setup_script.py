@@ -125,7 +125,7 @@ def test_a_container_is_started_with_a_token_that_enrols(tmp_path: Path) -> None
     """The lines of the page's story; the password is nowhere, the settings are in no argument, the token works."""
 
     async def scenario(plane: ControlPlane, host: Host) -> None:
-        code, out, err = await host.run(*await as_admin(plane, tmp_path))
+        code, out, err = await host.run(*await as_admin(plane, tmp_path), "-te", f"127.0.0.1:{plane.telemetry_port}")
         assert (code, err) == (0, "")
         assert out.splitlines() == [
             "*** Welcome to kongdp ***",
@@ -138,6 +138,7 @@ def test_a_container_is_started_with_a_token_that_enrols(tmp_path: Path) -> None
         assert "kdp_enrol_" not in arguments
         assert f"{host.proxy_port}:8000" in arguments
         assert "KONG_CLUSTER_CONTROL_PLANE=host.docker.internal:" in settings
+        assert f"KONG_CLUSTER_TELEMETRY_ENDPOINT=host.docker.internal:{plane.telemetry_port}\n" in settings
         assert f"KONGDP_ENROLL_CA_FINGERPRINT={plane.plane.authority.fingerprint}" in settings
         token = settings.partition("KONGDP_ENROLL_TOKEN=")[2].splitlines()[0]
 
@@ -200,6 +201,7 @@ def test_a_control_plane_with_another_certificate_is_sent_nothing(tmp_path: Path
         (["-c", "h:1", "-f", "abc"], {}, "say who you are"),
         (["-c", "h:1", "-f", "abc", "-u", "a"], {}, "expected 64 hexadecimal digits"),
         (["-c", "h;x:1", "-f", "ab", "-u", "a"], {}, "expected HOST:PORT"),
+        (["-c", "h:1", "-f", "ab", "-u", "a", "-te", "h;x:1"], {}, "-te h;x:1: expected HOST:PORT"),
         (["-p", "secret"], {}, "stays in the shell history"),
         (["-c"], {}, "-c needs a value"),
         (["--nonsense"], {}, "unknown argument --nonsense"),

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from kongdp.controlplane.api.app import build_app
 from kongdp.controlplane.api.guard import Guard
-from kongdp.controlplane.plane import Clock
+from kongdp.controlplane.plane import Clock, Plane
 from kongdp.controlplane.server import make_admin
 from kongdp.settings import load_settings
 from tests.support.control_plane import ControlPlane, running
@@ -54,19 +55,19 @@ class Api:
         return str((await self.got(f"/v2/control-planes/{group}/expected-config-hash"))["expected_hash"])
 
 
+def application_of(plane: Plane, directory: Path) -> FastAPI:
+    """The HTTP application over a plane, without its guard."""
+    settings = load_settings(None, {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(directory)})
+    return build_app(plane, make_admin(settings, plane), node_id=NODE_ID, body_bytes_max=BODY_BYTES_MAX)
+
+
 @asynccontextmanager
 async def served(
     directory: Path, database_url: str | None = None, clock: Clock | None = None, *, is_open: bool = True
 ) -> AsyncIterator[Api]:
     """The application over a control plane that runs within the block; `is_open`: as on loopback."""
-    settings = load_settings(None, {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(directory)})
     async with running(directory, database_url=database_url, clock=clock) as plane:
-        app = build_app(
-            plane.plane,
-            make_admin(settings, plane.plane),
-            node_id=NODE_ID,
-            body_bytes_max=BODY_BYTES_MAX,
-        )
+        app = application_of(plane.plane, directory)
         transport = httpx.ASGITransport(app=Guard(app, plane.plane, is_open=is_open), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8001") as client:
             yield Api(client, plane)

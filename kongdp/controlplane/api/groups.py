@@ -4,6 +4,7 @@ expected hash.
 In: HTTP.  Out: JSON; decisions are made in `nodes`, `ledger`, `accounts`. Cold. Source: protocol notes 7.5, 7.6.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -13,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kongdp.controlplane import accounts, groups, ledger, nodes
 from kongdp.controlplane.api import preconditions
-from kongdp.controlplane.api.actors import may_see
+from kongdp.controlplane.api.actors import actor_of, may_see
 from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page_of
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.groups import Group
 from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.plane import Plane
+from kongdp.controlplane.provisioning import Provision, provision
 
 NameFilter = Annotated[str | None, Query(alias="filter[name][eq]", max_length=256)]
 
@@ -263,6 +265,24 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
         pinned = await plane.database.run(pin)
         await plane.refresh_trust()
         return {"item": _shown_pin(pinned)}
+
+    @router.post("/{group}/data-plane-certificates", status_code=201)
+    async def provision_data_plane(group: GroupName, request: Request) -> JSONResponse:
+        """Make a node with its key and certificate, for a host that cannot enrol. They are shown only here."""
+        found = await find_group(plane, group)
+
+        def make() -> Provision:
+            with plane.database.write() as connection:
+                return provision(
+                    connection,
+                    plane.authority,
+                    found.id,
+                    lifetime_s=plane.options.certificate_lifetime_s,
+                    issued_to=f"user {actor_of(request)}",
+                    now=plane.clock(),
+                )
+
+        return JSONResponse(asdict(await plane.database.run(make)), 201, {"Cache-Control": "no-store"})
 
     @router.get("/{group}/dp-client-certificates/{certificate_id}")
     async def get_certificate(group: GroupName, certificate_id: str) -> dict[str, Any]:

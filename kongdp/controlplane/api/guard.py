@@ -29,6 +29,8 @@ LOG = logging.getLogger("kongdp.controlplane.api")
 COOKIE = "kongdp_session"
 CSRF_HEADER = "x-csrf-token"
 CREDENTIALS_MAX = 4096
+# Set in a scope inside this process, by the console: nobody clicked, a page asks by itself.
+UNATTENDED = "kongdp.unattended"
 # Their changes are revisions.
 UNAUDITED = ("core-entities", "config", "revisions")
 
@@ -49,6 +51,7 @@ class _Shown:
     basic: str = ""
     session: str = ""
     csrf: str = ""
+    is_unattended: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -80,7 +83,7 @@ class Guard:
                 status = message["status"]
             await send(message)
 
-        shown = _shown(connection.headers)
+        shown = _shown(connection)
         try:
             identity = None
             if not self._is_for_all(shown, need, method):
@@ -139,7 +142,7 @@ class Guard:
             if identity is None:
                 plane.accounts.wrong_token(address)
         else:
-            identity = users.try_session(plane.database, shown.session, plane.clock())
+            identity = users.try_session(plane.database, shown.session, plane.clock(), is_use=not shown.is_unattended)
             if identity is not None and method not in SAFE:
                 _check_csrf(shown)
         if identity is None:
@@ -155,7 +158,8 @@ class Guard:
         return group.id if group is not None else ""
 
 
-def _shown(headers: Headers) -> _Shown:
+def _shown(connection: HTTPConnection) -> _Shown:
+    headers = connection.headers
     scheme, _space, value = headers.get("authorization", "")[:CREDENTIALS_MAX].partition(" ")
     token = value.strip() if scheme.lower() == "bearer" else headers.get("kong-admin-token", "")[:CREDENTIALS_MAX]
     return _Shown(
@@ -163,6 +167,7 @@ def _shown(headers: Headers) -> _Shown:
         basic=value.strip() if scheme.lower() == "basic" else "",
         session=session_of(headers),
         csrf=headers.get(CSRF_HEADER, ""),
+        is_unattended=UNATTENDED in connection.scope,
     )
 
 

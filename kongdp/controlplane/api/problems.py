@@ -6,7 +6,7 @@ Kong's paths answer as Kong does (adminapi); this is for /v2. Cold. Source: prot
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -51,9 +51,21 @@ def body_of(status: int, message: str, fields: Mapping[str, Any] | None = None) 
             "field": _printable(name),
             "messages": [_printable(text) for text in _texts(value)],
         }
-        for name, value in (fields or {}).items()
+        for name, value in _flat(fields or {})
     ]
     return {"code": CODES.get(status, 2), "message": _printable(message), "details": details}
+
+
+def _flat(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Complaints by dotted name, from as many levels as the Admin API has them: {"route": {"paths": {0: ...}}}."""
+    for name, value in fields.items():
+        whole = f"{path}.{name}" if path else str(name)
+        if isinstance(value, Mapping):
+            yield from _flat(value, whole)
+        elif isinstance(value, list) and path and name != "@entity":
+            yield from ((f"{whole}[{place}]", each) for place, each in enumerate(value) if each is not None)
+        else:
+            yield whole, value
 
 
 def _texts(value: Any) -> list[str]:

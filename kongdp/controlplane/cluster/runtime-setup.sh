@@ -7,7 +7,7 @@
 # command, is sent only after the control plane has proven itself, and is not kept.
 set -eu
 
-registry='' image='kongdp:latest' proxy_port=8000 control_plane='' user='' fingerprint='' group=default
+registry='' image='kongdp:latest' proxy_port=8000 control_plane='' telemetry='' user='' fingerprint='' group=default
 password_file='' token_file='' is_local='' prefix='' name='' is_verbose='' is_silent='' work=''
 
 usage() {
@@ -19,6 +19,7 @@ usage: runtime-setup.sh -c HOST:PORT -f FINGERPRINT (-u USER [--password-file FI
   -u, --user NAME                user who may enrol data planes; the password is asked for
       --password-file FILE       take the password from the first line of FILE
       --token-file FILE          take a one-time enrolment token from the first line of FILE instead
+  -te, --telemetry HOST:PORT     counter listener of the control plane, if it is not its host at port 8006
   -g, --group NAME               runtime group (default)
   -pp, --proxy-port PORT         port on which this data plane serves (8000)
   -r, --registry NAME            image registry (none)
@@ -54,6 +55,7 @@ read_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
       -c | --control-plane) need_value $# "$1"; control_plane=$2; shift ;;
+      -te | --telemetry) need_value $# "$1"; telemetry=$2; shift ;;
       -f | --fingerprint) need_value $# "$1"; fingerprint=$2; shift ;;
       -u | --user) need_value $# "$1"; user=$2; shift ;;
       -g | --group) need_value $# "$1"; group=$2; shift ;;
@@ -83,6 +85,7 @@ check_arguments() {
     *:*) ;;
     *) control_plane=$control_plane:8005 ;;
   esac
+  case $telemetry in *[!0-9A-Za-z.:_-]*) fail "-te $telemetry: expected HOST:PORT" ;; esac
   host=${control_plane%:*} port=${control_plane##*:}
   case $port in '' | *[!0-9]*) fail "-c $control_plane: expected HOST:PORT" ;; esac
   case $proxy_port in '' | *[!0-9]*) fail "-pp $proxy_port: expected a port number" ;; esac
@@ -181,6 +184,7 @@ KONGDP_ENROLL_URL=https://$1
 KONGDP_ENROLL_TOKEN=$token
 KONGDP_ENROLL_CA_FINGERPRINT=$fingerprint
 SETTINGS
+  [ -z "$3" ] || echo "KONG_CLUSTER_TELEMETRY_ENDPOINT=$3" >>"$work/settings"
 }
 
 start_container() {
@@ -190,22 +194,23 @@ start_container() {
     docker pull -q "$reference" >/dev/null || fail "cannot pull the image $reference"
     echo 'done'
   fi
-  inside=$control_plane
+  inside=$control_plane inside_telemetry=$telemetry
   set -- run -d --name "$name" --restart unless-stopped -p "$proxy_port:8000"
   case $host in
     localhost | 127.*)
       # Inside the container that name means the container.
       inside=host.docker.internal:$port
+      inside_telemetry=${telemetry:+host.docker.internal:${telemetry##*:}}
       set -- "$@" --add-host host.docker.internal:host-gateway
       ;;
   esac
-  write_settings "$inside" 8000
+  write_settings "$inside" 8000 "$inside_telemetry"
   flight=$(docker "$@" --env-file "$work/settings" "$reference") || fail 'docker could not start the data plane'
   hint="docker logs $name"
 }
 
 start_local() {
-  write_settings "$control_plane" "$proxy_port"
+  write_settings "$control_plane" "$proxy_port" "$telemetry"
   mkdir -p "$prefix"
   set -a
   # shellcheck disable=SC1091

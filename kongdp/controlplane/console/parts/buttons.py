@@ -1,0 +1,68 @@
+"""Buttons and links that look like them: one main action, quiet ones beside it, destructive ones in red. Cold."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+OnClick = Callable[[], Any]
+
+
+def main_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
+    """What most people came here to do."""
+    return _button(text, on_click, icon, "main-button")
+
+
+def quiet_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
+    """Anything else."""
+    return _button(text, on_click, icon, "quiet-button")
+
+
+def danger_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
+    """What destroys something; it asks first (`dialogs.confirm`)."""
+    return _button(text, on_click, icon, "danger-button")
+
+
+def icon_button(icon: str, label: str, on_click: OnClick) -> ui.button:
+    """A button without room for its name, which is said and shown as a tooltip."""
+    button = (
+        ui.button(icon=icon, on_click=on_click, color=None).props("flat round dense no-caps").classes("icon-button")
+    )
+    button.props["aria-label"] = label
+    with button:
+        ui.tooltip(label)
+    return button
+
+
+def main_link(text: str, path: str) -> ui.element:
+    """A link as the main action."""
+    return _link(text, path, "main-button")
+
+
+def quiet_link(text: str, path: str, *, icon: str = "") -> ui.element:
+    """A link among actions."""
+    return _link(text, path, "quiet-button", icon)
+
+
+def menu_button(text: str, choices: list[tuple[str, OnClick]]) -> ui.button:
+    """A button that opens a menu of actions."""
+    button = ui.button(text, icon="expand_more", color=None).props("no-caps unelevated aria-haspopup=menu")
+    button.classes("quiet-button icon-right")
+    with button, ui.menu():
+        for name, on_click in choices:
+            ui.menu_item(name, on_click).props("role=menuitem")
+    return button
+
+
+def _button(text: str, on_click: OnClick, icon: str, kind: str) -> ui.button:
+    return ui.button(text, on_click=on_click, icon=icon or None, color=None).props("no-caps unelevated").classes(kind)
+
+
+def _link(text: str, path: str, kind: str, icon: str = "") -> ui.element:
+    element = ui.element("a").classes(f"button-link {kind}")
+    element.props["href"] = path
+    with element:
+        if icon:
+            ui.icon(icon).props('aria-hidden="true"')
+        ui.label(text)
+    return element

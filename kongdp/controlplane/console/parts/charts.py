@@ -1,0 +1,75 @@
+"""Charts of counts by status code, by ECharts, which NiceGUI ships.
+
+In: a record of the API (points of start, code, count).  Out: options; pure but for `chart`. A colour is never alone: the
+legend has the code and its count, and the list beside the graph has every figure. Cold.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nicegui import ui
+
+# By class of status code, then by place within the class; each has 3:1 against both backgrounds.
+COLOURS = {
+    1: ("#7a7a7a",),
+    2: ("#1f8a4c", "#2fa866", "#56b886"),
+    3: ("#2a78d0", "#4c93dd"),
+    4: ("#c77700", "#d98f1f", "#b8860b"),
+    5: ("#d13438", "#e0575b", "#b5179e"),
+}
+GREY = "#808a96"
+
+
+def chart(options: dict[str, Any], label: str) -> ui.echart:
+    """A chart with its name for those who do not see it; its figures must stand beside it too."""
+    element = ui.echart(options).classes("chart")
+    element.props(f'role="img" aria-label="{label}"')
+    return element
+
+
+def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) -> dict[str, Any]:
+    """Counts over time, a series for each status code."""
+    start, end, step = record["start"], record["end"], record["step"]
+    counts: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for point in record["points"]:
+        counts[point["code"]][point["at"]] = point["count"]
+    moments = range(start, end, step)
+    series = [
+        {
+            "name": str(code),
+            "type": "bar" if is_bars else "line",
+            "stack": "all" if is_bars else None,
+            "symbol": "none",
+            "barMaxWidth": 18,
+            "itemStyle": {"color": colour(code, [each for each in sorted(counts) if each // 100 == code // 100])},
+            "data": [[at * 1000, found.get(at, 0)] for at in moments],
+        }
+        for code, found in sorted(counts.items())
+    ]
+    return {
+        "useUTC": is_utc,
+        "animation": False,
+        "grid": {"left": 8, "right": 12, "top": 12, "bottom": 34, "containLabel": True},
+        "legend": {"bottom": 0, "icon": "roundRect", "textStyle": {"color": GREY}},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}, "confine": True},
+        "xAxis": {
+            "type": "time",
+            "min": start * 1000,
+            "max": end * 1000,
+            "axisLabel": {"color": GREY, "hideOverlap": True},
+        },
+        "yAxis": {
+            "type": "value",
+            "minInterval": 1,
+            "axisLabel": {"color": GREY},
+            "splitLine": {"lineStyle": {"color": "#80808040"}},
+        },
+        "series": series,
+    }
+
+
+def colour(code: int, same_class: Sequence[int]) -> str:
+    """The colour of a code among those of its class."""
+    shades = COLOURS.get(code // 100, (GREY,))
+    return shades[same_class.index(code) % len(shades)] if code in same_class else shades[0]

@@ -1,0 +1,60 @@
+"""Dialogs: one that holds a form, and one that asks before something is destroyed.
+
+House rule: a question names what will go. Focus goes into a dialog and back to what opened it (Quasar's). Cold.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from nicegui import ui
+
+from kongdp.controlplane.console.parts.buttons import danger_button, quiet_button
+
+LISTED_MAX = 10
+
+
+@contextmanager
+def dialog(title: str, *, is_wide: bool = False) -> Iterator[ui.dialog]:
+    """A dialog, open at once and gone when closed; the block makes its content."""
+    with ui.dialog(value=True).props('transition-duration="100"') as shown:
+        shown.props["aria-label"] = title
+        shown.on("hide", lambda: shown.delete())
+        with ui.element("div").classes("dialog wide" if is_wide else "dialog"):
+            with ui.element("h2").classes("dialog-title"):
+                ui.label(title)
+            yield shown
+
+
+def confirm(
+    title: str,
+    on_confirm: Callable[[], Awaitable[None]],
+    *,
+    goes: Sequence[str],
+    action: str = "Delete",
+    stays: str = "",
+    name: str = "",
+) -> None:
+    """Ask before destroying something. `goes`: what will be gone; `name`: must be typed before it is done."""
+    with dialog(title) as shown:
+        ui.label("This will be gone:" if goes else "")
+        with ui.element("ul").classes("goes"):
+            for each in goes[:LISTED_MAX]:
+                with ui.element("li"):
+                    ui.label(each)
+            if len(goes) > LISTED_MAX:
+                with ui.element("li"):
+                    ui.label(f"and {len(goes) - LISTED_MAX} more")
+        if stays:
+            ui.label(stays).classes("hint")
+        typed = ui.input(f"Type {name} to confirm").props("outlined dense") if name else None
+
+        async def run() -> None:
+            if typed is not None and typed.value != name:
+                typed.error = f"This is not {name}"
+                return
+            await on_confirm()
+            shown.close()
+
+        with ui.element("div").classes("dialog-actions"):
+            quiet_button("Cancel", shown.close)
+            danger_button(action, run)

@@ -1,0 +1,23 @@
+"""One module a screen. Naming a module here registers its pages; `missing` takes every other address, so it is last."""
+
+from kongdp.controlplane.console.screens import (  # isort: skip
+    overview,
+    service_hub,
+    service,
+    version,
+    runtimes,
+    group,
+    configure_runtime,
+    missing,
+)
+
+__all__ = [
+    "configure_runtime",
+    "group",
+    "missing",
+    "overview",
+    "runtimes",
+    "service",
+    "service_hub",
+    "version",
+]

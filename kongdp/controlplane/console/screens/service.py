@@ -1,0 +1,165 @@
+"""A service's overview: what it is, its versions, its traffic. Cold. Source: walkthrough, section 3."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nicegui import ui
+
+from kongdp.controlplane.access import DEFAULT
+from kongdp.controlplane.console import layout
+from kongdp.controlplane.console.asking import at
+from kongdp.controlplane.console.parts import states
+from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button
+from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.facts import facts, moment, number, tag, tile
+from kongdp.controlplane.console.parts.form import Form
+from kongdp.controlplane.console.parts.labels import HINT, label_lines, read_labels
+from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.visit import Visit, screen
+
+HUB = ("Service Hub", "/services")
+
+
+@screen("/services/{service}", title="Service", menu="services")
+async def overview(visit: Visit, service: str, frame: str = "", view: str = "", zone: str = "") -> None:
+    """The page."""
+    found = await visit.ask.get(at("/v2/catalogue/services/{}", service))
+    versions = await versions_of(visit, found["id"])
+    actions = layout.heading(visit, found["name"], crumbs=[HUB], about=found["description"] or "No description")
+    if visit.may("editor"):
+        with actions:
+            quiet_button("Edit", lambda: edit_service(visit, found), icon="edit")
+            menu_button(
+                "Actions",
+                [
+                    ("Add New Version", lambda: new_version(visit, found)),
+                    ("Delete Service", lambda: delete_service(visit, found, versions)),
+                ],
+            )
+    await _facts(visit, found, versions)
+    _versions(visit, found, versions)
+    path = at("/v2/catalogue/services/{}/status-codes", found["id"])
+    await StatusCodes(visit, path, title="Traffic", frame_key=frame, view=view, zone=zone).show()
+
+
+async def versions_of(visit: Visit, service_id: str) -> list[dict[str, Any]]:
+    """A service's versions, oldest first."""
+    found: list[dict[str, Any]] = (await visit.ask.get(at("/v2/catalogue/services/{}/versions", service_id)))["items"]
+    return found
+
+
+async def _facts(visit: Visit, service: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> None:
+    record = await visit.ask.get(at("/v2/catalogue/services/{}/status-codes", service["id"]), frame="24h")
+    with ui.element("div").classes("tiles"):
+        tile("Request Count (24 hours)", number(record["total"]))
+        tile("Requests ever", number(sum(record["ever"].values())))
+        tile("Versions", number(len(versions)))
+    with layout.card("Facts"):
+        facts([("Created", moment(service["created_at"])), ("Modified", moment(service["updated_at"]))])
+        if service["labels"]:
+            with ui.element("div").classes("actions").style("margin-top:12px"):
+                for key, value in service["labels"].items():
+                    tag(f"{key}: {value}")
+
+
+def _versions(visit: Visit, service: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> None:
+    with layout.card("Versions"):
+        with layout.section("Versions"):
+            if visit.may("editor") and versions:
+                quiet_button("New Version", lambda: new_version(visit, service), icon="add")
+        if not versions:
+            states.empty(
+                "No versions yet",
+                "A version is what runs: it belongs to one runtime group and gets an implementation.",
+                icon="layers",
+                action="New Version" if visit.may("editor") else "",
+                on_click=lambda: new_version(visit, service),
+            )
+            return
+        with ui.element("table").classes("plain-table"):
+            with ui.element("thead"), ui.element("tr"):
+                for text in ("Version", "Created", "Modified"):
+                    with ui.element("th").props("scope=col"):
+                        ui.label(text)
+            with ui.element("tbody"):
+                for version in versions:
+                    _version_row(service, version)
+
+
+def _version_row(service: Mapping[str, Any], version: Mapping[str, Any]) -> None:
+    with ui.element("tr"):
+        with ui.element("td"), layout.link(version_address(service["id"], version["id"])):
+            ui.label(version["name"])
+        for at_s in (version["created_at"], version["updated_at"]):
+            with ui.element("td"):
+                ui.label(moment(at_s))
+
+
+def version_address(service_id: str, version_id: str) -> str:
+    """Where a version is shown."""
+    return at("/services/{}/versions/{}", service_id, version_id)
+
+
+def edit_service(visit: Visit, service: Mapping[str, Any]) -> None:
+    """Name, description and labels."""
+    form = Form()
+    with dialog("Edit service") as shown:
+        with ui.element("div").classes("form"):
+            form.text("name", "Display name", service["name"], is_required=True)
+            form.text("description", "Description", service["description"], is_long=True)
+            labels = ui.textarea("Labels", value=label_lines(service["labels"])).props("outlined dense autogrow")
+            labels.props["hint"] = HINT
+            form.custom("labels", labels, read_labels)
+            form.problem()
+
+        async def save() -> None:
+            values = form.values()
+            path = at("/v2/catalogue/services/{}", service["id"])
+            seen = f'"{service["edition"]}"'
+            if values is not None and await form.submit(lambda: visit.ask.patch(path, values, if_match=seen)):
+                ui.navigate.reload()
+
+        with ui.element("div").classes("dialog-actions"):
+            quiet_button("Cancel", shown.close)
+            main_button("Save", save)
+
+
+async def new_version(visit: Visit, service: Mapping[str, Any]) -> None:
+    """The dialog **New Version**: a name, and the runtime group, where it stays."""
+    groups = (await visit.ask.get("/v2/control-planes", page_size=1000))["items"]
+    form = Form()
+    with dialog("New Version") as shown:
+        with ui.element("div").classes("form"):
+            form.text("name", "Version Name", hint="Any text, such as v.1", is_required=True)
+            choices = {group["id"]: group["name"] for group in groups}
+            default = next((group["id"] for group in groups if group["name"] == DEFAULT), None)
+            form.choice("group", "Runtime group", choices, default, hint="Cannot be changed later")
+            form.problem()
+
+        async def create() -> None:
+            values = form.values()
+            if values is None:
+                return
+            made: dict[str, Any] = {}
+
+            async def call() -> None:
+                made.update(await visit.ask.post(at("/v2/catalogue/services/{}/versions", service["id"]), values))
+
+            if await form.submit(call):
+                ui.navigate.to(version_address(service["id"], made["id"]))
+
+        with ui.element("div").classes("dialog-actions"):
+            quiet_button("Cancel", shown.close)
+            main_button("Create", create)
+
+
+def delete_service(visit: Visit, service: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> None:
+    """Asks, naming everything that goes."""
+
+    async def delete() -> None:
+        await visit.ask.delete(at("/v2/catalogue/services/{}", service["id"]))
+        ui.navigate.to(HUB[1])
+
+    goes = [f"the service {service['name']}"]
+    goes += [f"its version {each['name']}, with implementation, routes and plugins" for each in versions]
+    confirm("Delete Service", delete, goes=goes, stays="What was counted stays in the record of its runtime group.")

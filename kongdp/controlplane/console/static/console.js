@@ -1,0 +1,33 @@
+// The few things that only a browser can do: copy, notice that its tab is hidden, notice that the connection is gone.
+async function consoleCopy(event) {
+  const button = event.currentTarget ?? event.target.closest("button");
+  const text = button.closest(".code").querySelector("code").textContent;
+  let copied = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without HTTPS there is no clipboard but on loopback: select, so that one key copies.
+    const range = document.createRange();
+    const details = button.closest(".code").querySelector("details");
+    if (details) details.open = true;
+    range.selectNodeContents(button.closest(".code").querySelector("code"));
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    copied = document.execCommand("copy");
+  }
+  const spoken = document.getElementById("console-spoken") ?? document.body.appendChild(
+    Object.assign(document.createElement("div"), { id: "console-spoken", className: "only-spoken" }));
+  spoken.setAttribute("role", "status");
+  spoken.textContent = copied ? "Copied" : "Press Ctrl+C to copy";
+  button.classList.add("copied");
+  setTimeout(() => { button.classList.remove("copied"); spoken.textContent = ""; }, 2000);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (window.socket?.connected) emitEvent("console-seen", !document.hidden);
+});
+
+setInterval(() => {
+  const isGone = window.socket !== undefined && !window.socket.connected;
+  for (const each of document.querySelectorAll(".live")) each.toggleAttribute("data-offline", isGone);
+}, 1000);

@@ -1,0 +1,106 @@
+"""A real Chromium over the console: what its pages say on the console, whom they ask, and what axe thinks of them."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+# Nothing but what a test asks for leaves the browser.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+# axe's words for what nobody may meet; "minor" and "moderate" are told, not failed.
+GRAVE = ("serious", "critical")
+# How long to wait for what must come.
+WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
+
+
+@dataclass
+class Watch:
+    """What the pages of one visitor did that they should not do."""
+
+    base: str
+    problems: list[str] = field(default_factory=list)
+
+    def over(self, page: Page) -> Page:
+        """Watch a page."""
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.problems.append(f"error in {page.url}: {error}"))
+        page.on("request", self._asked)
+        return page
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(f"console in {message.location.get('url')}: {message.text}")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self.base, self.base.replace("http", "ws", 1), "data:", "blob:")):
+            self.problems.append(f"a request left for {request.url}")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """One browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def new_context(browser: Browser, base: str, **options: Any) -> BrowserContext:
+    """A visitor: cookies of its own, axe at hand, no waiting beyond WAIT_MS."""
+    context = browser.new_context(base_url=base, viewport={"width": 1280, "height": 860}, **options)
+    context.set_default_timeout(WAIT_MS)
+    context.add_init_script(path=str(AXE))
+    return context
+
+
+def sign_in(page: Page, name: str, password: str, path: str = "/") -> None:
+    """Sign in and go to a page."""
+    page.goto("/sign-in")
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile(r"/(?!sign-in)[^/]*$"))
+    if path != "/":
+        page.goto(path)
+
+
+def settled(page: Page) -> Page:
+    """Wait until the page is built and its socket stands."""
+    page.wait_for_selector("#content", state="attached")
+    page.wait_for_function("window.socket?.connected === true")
+    return page
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds grave on the page as it is."""
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{each['id']} ({each['impact']}): {node['html'][:200]}"
+        for each in found["violations"]
+        if each["impact"] in GRAVE
+        for node in each["nodes"]
+    ]
+
+
+def overflow(page: Page) -> int:
+    """How many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

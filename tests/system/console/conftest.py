@@ -1,0 +1,130 @@
+"""One Chromium for the tests of this package, and a control plane for those that may share it."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from tests.support.browser import CHROMIUM, Watch, chromium, new_context, sign_in
+from tests.support.cluster import ControlPlane, free_port, kongdp
+
+ARTIFACTS = Path(__file__).parents[3] / ".artifacts" / "console"
+# Answers what the set-up script asks of docker; `run` starts a real data plane on this machine with the container's settings.
+DOCKER = """#!/bin/sh
+case $1 in
+  info) exit 0 ;;
+  ps) ;;
+  image) exit 0 ;;
+  run)
+    while [ $# -gt 0 ]; do
+      case $1 in
+        --env-file) settings=$2 ;;
+        -p) port=${2%%:*} ;;
+      esac
+      shift
+    done
+    sed -e s/host.docker.internal/127.0.0.1/ -e "s/^KONG_PROXY_LISTEN=.*/KONG_PROXY_LISTEN=127.0.0.1:$port/" \\
+      "$settings" >"$STAND_IN/settings"
+    set -a; . "$STAND_IN/settings"; set +a
+    KONG_STATUS_LISTEN=127.0.0.1:$STATUS_PORT KONG_NGINX_WORKER_PROCESSES=1 KONG_ADMIN_LISTEN=off \\
+      "$PYTHON" -P -m kongdp start -p "$STAND_IN/node" >"$STAND_IN/log" 2>&1 || exit 1
+    echo 0123456789abcdef
+    ;;
+esac
+"""
+
+
+class ConsolePlane(ControlPlane):
+    """A control plane with its console."""
+
+    def __init__(self, prefix: Path) -> None:
+        super().__init__(prefix)
+        self.console_port = free_port()
+        self.settings = {"KONG_ADMIN_GUI_LISTEN": f"127.0.0.1:{self.console_port}"}
+
+    @property
+    def console(self) -> str:
+        """Base URL of the console."""
+        return f"http://localhost:{self.console_port}"
+
+
+class Docker:
+    """A directory for PATH with the stand-in for docker, and what it started."""
+
+    def __init__(self, directory: Path, python: str) -> None:
+        directory.mkdir(parents=True)
+        program = directory / "docker"
+        program.write_text(DOCKER)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        self.directory = directory
+        self.proxy_port = free_port()
+        self.environment = {
+            "PATH": f"{directory}:{os.environ['PATH']}",
+            "HOME": str(directory),
+            "STAND_IN": str(directory),
+            "PYTHON": python,
+            "STATUS_PORT": str(free_port()),
+        }
+
+    def stop(self) -> None:
+        """Stop the data plane, however far it came."""
+        kongdp("stop", "-p", str(self.directory / "node"))
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One browser for this package: while it is there, this thread has a running loop, which other tests do not want."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def console(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[ConsolePlane]:
+    """A control plane that tests share: each makes what it needs under names of its own."""
+    plane = ConsolePlane(tmp_path_factory.mktemp("console"))
+    plane.start()
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+def watch(console: ConsolePlane) -> Iterator[Watch]:
+    """Fails a test whose pages said or asked what they should not."""
+    found = Watch(console.console)
+    yield found
+    assert found.problems == []
+
+
+@pytest.fixture
+def visitor(browser: Browser, console: ConsolePlane, watch: Watch) -> Iterator[Callable[..., Page]]:
+    """Makes a page of a signed-in visitor; the administrator unless someone else is named."""
+    contexts: list[BrowserContext] = []
+
+    def visit(path: str = "/", name: str = "admin", password: str | None = None, **options: Any) -> Page:
+        context = new_context(browser, console.console, **options)
+        contexts.append(context)
+        page = watch.over(context.new_page())
+        sign_in(page, name, console.password if password is None else password, path)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Keeps a screenshot as an artefact of the run."""
+
+    def take(page: Page, name: str) -> None:
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(ARTIFACTS / f"{re.sub(r'[^a-z0-9-]+', '-', name.lower())}.png"))
+
+    return take

@@ -1,0 +1,250 @@
+"""The acceptance script of the walkthrough (section 16) in a browser, against real processes.
+
+The steps are its numbers. The copied command is run as copied, on a terminal, with the stand-in for docker.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import Watch, new_context, settled, sign_in
+from tests.support.cluster import http as ask
+from tests.support.cluster import wait_for
+from tests.system.console.conftest import ConsolePlane, Docker
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        not (shutil.which("script") and shutil.which("curl") and shutil.which("openssl")),
+        reason="script, curl and openssl are needed to run the copied command",
+    ),
+]
+Take = Callable[[Page, str], None]
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[Docker]:
+    """A host with "docker"."""
+    made = Docker(tmp_path / "host", sys.executable)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, browser: Browser) -> Iterator[ConsolePlane]:
+    """A control plane on which nothing has happened."""
+    plane = ConsolePlane(tmp_path / "plane")
+    plane.start()
+    yield plane
+    plane.stop()
+
+
+def paste(command: str, docker: Docker, password: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as somebody does who pastes it into a terminal and types the password."""
+    return subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        input=password + "\n",
+        env=docker.environment,
+        cwd=docker.directory,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_acceptance_script(fresh: ConsolePlane, browser: Browser, docker: Docker, upstream: str, picture: Take) -> None:
+    """From sign-in to the 200 on the graph, and on to the end of the script."""
+    watch = Watch(fresh.console)
+    context = new_context(browser, fresh.console, permissions=["clipboard-read", "clipboard-write"])
+    page = watch.over(context.new_page())
+    sign_in(page, "admin", fresh.password, "/services")
+    _fresh_control_plane(page, picture)
+    _service_and_version(page, picture)
+    version_page = _implementation(page, upstream, picture)
+    command = _configure(page, docker, picture)
+    _run(page, command, docker, fresh.password, picture)
+    _requests(page, docker, version_page, picture)
+    _edited_route(page, docker)
+    _node_and_certificate(page, picture)
+    _version_goes(page, docker)
+    _node_stops(page, docker)
+    context.close()
+    assert watch.problems == []
+
+
+def menu(page: Page, entry: str) -> None:
+    """Go by the menu."""
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=entry).click()
+
+
+def _fresh_control_plane(page: Page, picture: Take) -> None:
+    """1: group default is listed; no services."""
+    expect(page.get_by_text("No services yet")).to_be_visible()
+    picture(page, "01 Service Hub, empty")
+    menu(page, "Runtime Manager")
+    page.get_by_role("link", name="default").click()
+    expect(page.get_by_text("No runtime instances yet")).to_be_visible()
+
+
+def _service_and_version(page: Page, picture: Take) -> None:
+    """2: example_service, v.1 in default."""
+    menu(page, "Service Hub")
+    page.get_by_role("button", name="New service").first.click()
+    page.get_by_label("Display name").fill("example_service")
+    page.get_by_label("Description").fill("The shop's orders, from the basket to the doorstep")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="example_service")).to_be_visible()
+    page.get_by_role("button", name="New Version").click()
+    page.get_by_label("Version Name").fill("v.1")
+    expect(page.get_by_label("Runtime group")).to_have_value("default")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="v.1")).to_be_visible()
+    expect(page.get_by_role("heading", name="Routes")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Plugins")).to_have_count(0)
+    picture(page, "02 Version without implementation")
+
+
+def _implementation(page: Page, upstream: str, picture: Take) -> str:
+    """2 and 3: both steps of the dialog; Actions has view, edit, delete."""
+    page.get_by_role("button", name="New Implementation").first.click()
+    dialog = page.get_by_role("dialog", name="Create Implementation")
+    dialog.get_by_label("Name").locator("visible=true").fill("example_gateway_service")
+    expect(dialog.get_by_label("Add using URL")).to_be_checked()
+    dialog.get_by_label("URL *").fill(upstream)
+    dialog.get_by_text("View 6 Advanced Fields").click()
+    for label, value in {
+        "Retries": "5",
+        "Connection Timeout": "60000",
+        "Write Timeout": "60000",
+        "Read Timeout": "60000",
+        "Client Certificate": "",
+        "CA Certificates": "",
+    }.items():
+        expect(dialog.get_by_label(label, exact=True)).to_have_value(value)
+    picture(page, "03 Create Implementation, step 1")
+    dialog.get_by_role("button", name="Next").click()
+    expect(dialog.get_by_role("heading", name="Add a Route")).to_be_visible()
+    dialog.get_by_label("Name").locator("visible=true").fill("mockbin")
+    dialog.get_by_label("Method").fill("GET")
+    dialog.get_by_label("Path", exact=True).locator("visible=true").fill("/mock")
+    expect(dialog.get_by_role("button", name="Add Path")).to_be_visible()
+    dialog.get_by_text("View 4 Advanced Fields").click()
+    expect(dialog.get_by_label("HTTPS Redirect Status Code")).to_have_value("426")
+    expect(dialog.get_by_label("Regex Priority")).to_have_value("0")
+    expect(dialog.get_by_role("switch", name="Strip Path")).to_be_checked()
+    expect(dialog.get_by_role("switch", name="Preserve Host")).not_to_be_checked()
+    picture(page, "04 Create Implementation, step 2")
+    dialog.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="Routes")).to_be_visible()
+    expect(page.get_by_role("link", name="mockbin")).to_be_visible()
+    page.get_by_role("button", name="Actions").click()
+    for action in ("View configuration", "Edit implementation", "Delete implementation"):
+        expect(page.get_by_role("menuitem", name=action)).to_be_visible()
+    page.keyboard.press("Escape")
+    return page.url
+
+
+def _configure(page: Page, docker: Docker, picture: Take) -> str:
+    """4: Docker tab selected; Copy Script gives one command."""
+    menu(page, "Runtime Manager")
+    page.get_by_role("link", name="default").click()
+    page.get_by_role("link", name="Configure Runtime").first.click()
+    expect(page.get_by_role("link", name="Docker")).to_have_attribute("aria-current", "page")
+    page.get_by_label("Proxy port").fill(str(docker.proxy_port))
+    page.get_by_label("Proxy port").press("Enter")
+    page.wait_for_url(f"**port={docker.proxy_port}*")
+    settled(page).get_by_role("button", name="Copy Script").click()
+    expect(page.get_by_text("Copied")).to_be_attached()
+    picture(page, "05 Configure New Runtime")
+    command: str = page.evaluate("navigator.clipboard.readText()")
+    assert "\n" not in command
+    return command
+
+
+def _run(page: Page, command: str, docker: Docker, password: str, picture: Take) -> None:
+    """4 and 5: a wrong password is the login error; the right one starts a node, which is Connected."""
+    wrong = paste(command, docker, "wrong")
+    assert wrong.returncode == 1
+    assert "login to the control plane failed... (Status code: 401)" in wrong.stdout
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_text("No runtime instances yet")).to_be_visible()
+    done = paste(command, docker, password)
+    assert done.returncode == 0, done.stdout + (docker.directory / "log").read_text()
+    assert "Enjoy the flight!" in done.stdout
+    # Without a reload: the table is live.
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    expect(page.get_by_text("In sync")).to_be_visible()
+    expect(page.get_by_text("Just now")).to_be_visible()
+    picture(page, "06 Runtime Instances, connected")
+
+
+def _requests(page: Page, docker: Docker, version_page: str, picture: Take) -> None:
+    """6: the stub answers, POST is 404, the version shows 200 once and no 404."""
+    proxy = f"http://127.0.0.1:{docker.proxy_port}"
+    page.goto(version_page)
+    expect(page.get_by_text("No requests in the Last 6 Hours")).to_be_visible()
+    answer = ask("GET", f"{proxy}/mock")
+    assert (answer.status, answer.body.decode().split(" ")[:2]) == (200, ["GET", "/"])
+    assert ask("POST", f"{proxy}/mock").status == 404
+    expect(page.get_by_text("1 in the Last 6 Hours")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="200")
+    expect(row).to_contain_text("100.0%")
+    expect(page.get_by_role("row").filter(has_text="404")).to_have_count(0)
+    picture(page, "07 Status Codes")
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0] == "start,seconds,status_code,requests"
+    assert lines[1].endswith(",200,1")
+
+
+def _edited_route(page: Page, docker: Docker) -> None:
+    """8: the route at /mock2 is in effect soon after Save."""
+    proxy = f"http://127.0.0.1:{docker.proxy_port}"
+    page.reload()
+    settled(page).get_by_role("row").filter(has_text="mockbin").get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog", name="Edit route")
+    dialog.get_by_label("Path", exact=True).fill("/mock2")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("/mock2", exact=True)).to_be_visible()
+    wait_for("the edited route", lambda: ask("GET", f"{proxy}/mock2").status == 200)
+    assert ask("GET", f"{proxy}/mock").status == 404
+
+
+def _version_goes(page: Page, docker: Docker) -> None:
+    """10: deleting the version asks, naming what goes, and takes its entities off the node."""
+    proxy = f"http://127.0.0.1:{docker.proxy_port}"
+    menu(page, "Service Hub")
+    page.get_by_role("link", name="example_service").click()
+    page.get_by_role("link", name="v.1").click()
+    settled(page).get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Delete version").click()
+    question = page.get_by_role("dialog", name="Delete version")
+    for going in (
+        "the version v.1",
+        "the Gateway service example_gateway_service",
+        "the route mockbin and its plugins",
+    ):
+        expect(question.get_by_text(going)).to_be_visible()
+    question.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No versions yet")).to_be_visible()
+    wait_for("the route is gone", lambda: ask("GET", f"{proxy}/mock2").status == 404)
+
+
+def _node_stops(page: Page, docker: Docker) -> None:
+    """7: a node that stops is not Connected any more; its row stays."""
+    page.goto("/runtimes/default")
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    docker.stop()
+    expect(page.get_by_text("Disconnected", exact=True)).to_be_visible()
+
+
+def _node_and_certificate(page: Page, picture: Take) -> None:
+    """9: the node's page has its certificate's end."""
