@@ -33,10 +33,15 @@ def rust_named_groups(pattern: str) -> str:
     return _NAMED_GROUP.sub(lambda found: found[1] or "(?P<", pattern)
 
 
+def compile_regex(pattern: str) -> Any:
+    """The compiled pattern, with `search` and `fullmatch`, in linear time. For one that `regex_problem` has passed."""
+    return re2.compile(rust_named_groups(pattern), _OPTIONS)
+
+
 def regex_problem(pattern: str) -> str | None:
     """Why the pattern cannot be used, in PCRE's words where they fit, or None when it can."""
     try:
-        re2.compile(rust_named_groups(pattern), _OPTIONS)
+        compile_regex(pattern)
     except re2.error as error:
         words = error.args[0] if error.args else error
         return _pcre_text(words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words), pattern)

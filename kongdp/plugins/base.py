@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Protocol
 
 import orjson
 
-from kongdp.entities.model import BasicAuthCredential, Consumer, JwtSecret, KeyAuthCredential, Plugin
+from kongdp.entities.model import BasicAuthCredential, Consumer, JwtSecret, KeyAuthCredential, Plugin, Route, Service
 from kongdp.errors import KongdpError, Source
 from kongdp.plugins.fields import FieldLines
 from kongdp.plugins.identities import Identities
@@ -182,6 +182,22 @@ class ExchangeView(Protocol):
         """32 hexadecimal digits."""
 
     @property
+    def connection(self) -> tuple[str, int, int, int]:
+        """The node's address and port, a number for the client's connection, and how many requests it has had."""
+
+    @property
+    def route(self) -> Route | None:
+        """The route that was matched."""
+
+    @property
+    def service(self) -> Service | None:
+        """Its service."""
+
+    @property
+    def captures(self) -> dict[str, str]:
+        """What the path's regular expression captured: numbers from "0" on, and names."""
+
+    @property
     def status(self) -> int:
         """The response's status, from header_filter on."""
 
@@ -190,6 +206,9 @@ class ExchangeView(Protocol):
 
     def replace_body(self, body: bytes) -> None:
         """Send this to the upstream instead; only after `body` gave a whole one."""
+
+    def limit_body(self, bytes_max: int, answer: Answer) -> None:
+        """End the request with `answer` when more of its body has come."""
 
 
 class Handler:

@@ -13,6 +13,7 @@ from urllib.parse import quote_plus
 
 import orjson
 
+from kongdp.plugins.entries import add_to, text
 from kongdp.plugins.fields import arguments
 
 JSON, FORM, MULTIPART = b"application/json", b"application/x-www-form-urlencoded", b"multipart/form-data"
@@ -41,6 +42,9 @@ class NamedBody(Protocol):
 
     def render(self) -> bytes:
         """The body with all edits."""
+
+    def as_table(self) -> dict[str, Any]:
+        """The names with their values, to show."""
 
 
 def read_body(content_type: bytes | None, body: bytes) -> NamedBody | None:
@@ -100,6 +104,10 @@ class JsonBody:
         """Compact JSON."""
         return orjson.dumps(self._value)
 
+    def as_table(self) -> dict[str, Any]:
+        """As it is."""
+        return self._value
+
 
 class FormBody:
     """application/x-www-form-urlencoded: decoded pairs in order."""
@@ -141,6 +149,13 @@ class FormBody:
     def render(self) -> bytes:
         """Encoded as forms are."""
         return render_arguments(self._pairs)
+
+    def as_table(self) -> dict[str, Any]:
+        """Lists for names that stand several times."""
+        found: dict[str, Any] = {}
+        for name, value in self._pairs:
+            add_to(found, text(name), True if value is None else text(value))
+        return found
 
     @property
     def pairs(self) -> list[tuple[bytes, bytes | None]]:
@@ -211,6 +226,14 @@ class MultipartBody:
         delimiter = b"\r\n--" + self._boundary
         parts = b"".join([b"%b\r\n%b\r\n\r\n%b" % (delimiter, head, value) for _, head, value in self._parts])
         return (self._preamble + parts + delimiter + self._epilogue).removeprefix(b"\r\n")
+
+    def as_table(self) -> dict[str, Any]:
+        """Lists for names that stand several times."""
+        found: dict[str, Any] = {}
+        for name, _, value in self._parts:
+            if name is not None:
+                add_to(found, text(name), text(value))
+        return found
 
 
 def _text(value: bytes) -> str:

@@ -16,8 +16,14 @@ from kongdp.plugins.base import Handler, Node, PluginError
 
 PRIORITIES: Mapping[str, int] = {
     "acl": 950,
+    "basic-auth": 1100,
+    "correlation-id": 100001,
+    "cors": 2000,
+    "ip-restriction": 990,
     "key-auth": 1250,
     "prometheus": 13,
+    "request-size-limiting": 951,
+    "request-termination": 2,
 }
 """Name -> priority of every plugin that runs here: what `/` and basic_info list, without loading any."""
 

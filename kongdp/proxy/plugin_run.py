@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kongdp.http1.messages import NO_LENGTH, ResponseHead
 from kongdp.plugins.base import ACCESS, BODY_FILTER, HEADER_FILTER, LOG, Answer, Handler, RequestFacts, error
+from kongdp.plugins.entries import text
 from kongdp.plugins.fields import REQUEST_FIXED, RESPONSE_FIXED, FieldLines
 from kongdp.proxy import failures
 from kongdp.proxy.plugin_chain import NO_HANDLERS, Chain, RoutePlugins
 
 if TYPE_CHECKING:
-    from kongdp.entities.model import Consumer
+    from kongdp.entities.model import Consumer, Route, Service
     from kongdp.plugins.base import Credential
     from kongdp.plugins.identities import Identities
     from kongdp.proxy.answers import Answers
     from kongdp.proxy.exchange import Exchange
     from kongdp.proxy.snapshot import Snapshot
-    from kongdp.routing.route import Match
+    from kongdp.routing.route import Captures, Match
     from kongdp.telemetry.counters import ConsumerCounters
 
 log = logging.getLogger("kongdp.plugins")
@@ -44,6 +45,7 @@ class PluginRun:
     """One exchange's plugins. Attributes without underscore are the ExchangeView of handlers."""
 
     __slots__ = (
+        "_body_limit",
         "_body_wanted",
         "_chain",
         "_exchange",
@@ -69,6 +71,7 @@ class PluginRun:
         self._chain = chain
         self._match: Match | None = None
         self._task: asyncio.Task[None] | None = None
+        self._body_limit: tuple[int, Answer] | None = None
         self._body_wanted: asyncio.Future[None] | None = None
         self.query = exchange.query[1:]
         self.snapshot = snapshot
@@ -133,6 +136,33 @@ class PluginRun:
     def request_id(self) -> bytes:
         """32 hexadecimal digits."""
         return self._exchange.request_id
+
+    @property
+    def connection(self) -> tuple[str, int, int, int]:
+        """The node's address and port, the number of the client's socket, and how many requests it has had."""
+        client = self._exchange.client
+        name = client.transport.get_extra_info("sockname")
+        address, port = (name[0], name[1]) if isinstance(name, tuple) else ("unix:", 0)
+        sock = client.transport.get_extra_info("socket")
+        return address, port, sock.fileno() if sock is not None else 0, client.requests
+
+    @property
+    def route(self) -> Route | None:
+        """The route that was matched."""
+        plan = self._exchange.plan
+        return self.snapshot.entities.all("routes").get(plan.route_id) if plan is not None else None
+
+    @property
+    def service(self) -> Service | None:
+        """Its service."""
+        plan = self._exchange.plan
+        return self.snapshot.entities.all("services").get(plan.service_id or "") if plan is not None else None
+
+    @property
+    def captures(self) -> dict[str, str]:
+        """What the path's regular expression captured."""
+        found = self._match.captures if self._match is not None else None
+        return _captures(found) if found is not None else {}
 
     @property
     def status(self) -> int:
@@ -234,6 +264,19 @@ class PluginRun:
         """Send this to the upstream instead of what the client sent."""
         self._exchange.replace_request_body(body)
 
+    def limit_body(self, bytes_max: int, answer: Answer) -> None:
+        """End the request with `answer` when more of its body has come."""
+        if self._body_limit is None or bytes_max < self._body_limit[0]:
+            self._body_limit = bytes_max, answer
+
+    def body_is_too_long(self, count: int) -> bool:
+        """Whether a body of `count` bytes so far ended the request."""
+        limit = self._body_limit
+        if limit is None or count <= limit[0]:
+            return False
+        self._answer(limit[1])
+        return True
+
     def body_came(self) -> None:
         """More of the request's body is here; called while access waits."""
         wanted, self._body_wanted = self._body_wanted, None
@@ -310,6 +353,11 @@ def for_own_answer(exchange: Answers) -> PluginRun | None:
 def for_request(exchange: Exchange, snapshot: Snapshot) -> PluginRun:
     """The plugins of an exchange that has its route, or comes to one; their chain is found in access."""
     return PluginRun(exchange, snapshot, snapshot.plugins.everywhere or NO_HANDLERS)
+
+
+def _captures(found: Captures) -> dict[str, str]:
+    groups = {str(number): group for number, group in enumerate(found.positional)}
+    return {name: text(value) for name, value in (*groups.items(), *found.named.items()) if value is not None}
 
 
 def _crashed(handler: Handler) -> Answer:

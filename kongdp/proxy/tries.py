@@ -63,6 +63,8 @@ class Tries(Answers):
         if limit and body.received + len(data) > limit:
             self.request_body_fails(413, "Payload too large")
             return
+        if self.plugins is not None and self.plugins.body_is_too_long(body.received + len(data)):
+            return
         upstream = self.upstream
         if upstream is not None and not upstream.lost:
             if ended and not self._blocked:

@@ -1,0 +1,22 @@
+"""The table of plugins that run: it agrees with the handlers and with the schemas."""
+
+import pytest
+
+from kongdp.entities.model import Plugin
+from kongdp.plugins import registry
+from kongdp.plugins.base import Node, PluginError
+from kongdp.plugins.configs import PLUGIN_SCHEMAS
+
+
+@pytest.mark.parametrize("name", sorted(registry.PRIORITIES))
+def test_table_agrees_with_the_handler(name: str) -> None:
+    """Its priority is the class's; its settings are known."""
+    assert registry.PRIORITIES[name] == registry.load(name).PRIORITY
+    assert name in PLUGIN_SCHEMAS
+
+
+def test_unknown_plugin_is_refused_by_name() -> None:
+    """With what there is instead."""
+    plugin = Plugin("1", "oauth2", None, None, None, None, (), True, {}, ())
+    with pytest.raises(PluginError, match=r"plugin 'oauth2' \(1\): this node does not run it; it runs acl, "):
+        registry.build(plugin, Node())
