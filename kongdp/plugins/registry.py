@@ -22,6 +22,7 @@ PRIORITIES: Mapping[str, int] = {
     "ip-restriction": 990,
     "key-auth": 1250,
     "prometheus": 13,
+    "rate-limiting": 910,
     "request-size-limiting": 951,
     "request-termination": 2,
 }

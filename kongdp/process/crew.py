@@ -174,6 +174,7 @@ class Crew:
             if slot.role == WORKER:
                 segment = self._take_segment(slot, generation)
                 spec["segment_fd"] = segment.fd
+                spec["segment_index"] = segment.index
             process = children.spawn(self._commands[slot.role], spec, theirs)
         except (OSError, SegmentError):
             ours.close()

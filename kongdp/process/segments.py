@@ -48,7 +48,8 @@ class Segments:
         chosen = next((segment for segment in free if segment.index == preferred), free[0] if free else None)
         is_new = chosen is None
         if chosen is None:
-            chosen = CounterSegment(len(self._all), _make(self._segment_bytes), generation)
+            fd = shared_memory("counters", self._segment_bytes, "kongdp_counter_segment_bytes")
+            chosen = CounterSegment(len(self._all), fd, generation)
             self._all.append(chosen)
         self._taken.add(chosen.index)
         return chosen, is_new
@@ -78,14 +79,13 @@ def available_bytes() -> int | None:
     return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
 
 
-def _make(size: int) -> int:
+def shared_memory(purpose: str, size: int, setting: str) -> int:
+    """A descriptor of fresh memory of `size` bytes, all zeros. Raises SegmentError, which names the setting that asked for it."""
     available = available_bytes()
     if available is not None and size > available:
         # The kernel would not refuse: it would take every page there is and then kill somebody.
-        raise SegmentError(
-            f"kongdp_counter_segment_bytes: {size} bytes of memory for counters are wanted, {available} are available"
-        )
-    fd = os.memfd_create("kongdp-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        raise SegmentError(f"{setting}: {size} bytes of memory for {purpose} are wanted, {available} are available")
+    fd = os.memfd_create(f"kongdp-{purpose}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         # Really reserved, not sparse: with a sparse file a full machine would kill the writer with SIGBUS in
         # mid-request.
@@ -94,6 +94,6 @@ def _make(size: int) -> int:
     except OSError as error:
         os.close(fd)
         raise SegmentError(
-            f"kongdp_counter_segment_bytes: cannot reserve {size} bytes of memory for counters: {error.strerror}"
+            f"{setting}: cannot reserve {size} bytes of memory for {purpose}: {error.strerror}"
         ) from None
     return fd

@@ -29,7 +29,7 @@ from kongdp.process.children import AGENT, WORKER, Child, Generation
 from kongdp.process.crew import Crew, Ended, Slot
 from kongdp.process.listeners import ListenError, Listeners
 from kongdp.process.reload import AGENT_STOP_S, Reload, drain_limit, surplus
-from kongdp.process.segments import Segments
+from kongdp.process.segments import SegmentError, Segments, shared_memory
 from kongdp.settings import Settings, SettingsError, opened
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class Supervisor:
         self._wakeup = socket.socketpair()
         self._run_dir_fd = -1
         self._lock_fd = -1
+        self._rates_fd = -1
+        self._rate_lanes = 0
         self._channel: socket.socket | None = None
         self._state_written: dict[str, Any] = {}
         self._woke_at = time.monotonic()
@@ -127,7 +129,13 @@ class Supervisor:
             _raise_file_limit(settings.nginx_main_worker_rlimit_nofile)
             self._run_dir_fd = os.open(self._paths.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._channel = _listen_for_workers(self._run_dir_fd)
+            # twice the workers: in a reload the old ones count on beside the new
+            self._rate_lanes = 2 * workers
+            rates_bytes = self._rate_lanes * settings.kongdp_rate_limiting_bytes
+            self._rates_fd = shared_memory("rate limits", rates_bytes, "kongdp_rate_limiting_bytes")
             state.write_pid(self._paths)
+        except SegmentError as error:
+            raise StartError([str(error)]) from None
         except ListenError as error:
             raise StartError(error.problems) from None
         except state.StateError as error:
@@ -148,7 +156,7 @@ class Supervisor:
         self._segments.close()
         if self._channel is not None:
             self._channel.close()
-        for fd in (self._run_dir_fd, self._lock_fd):
+        for fd in (self._run_dir_fd, self._lock_fd, self._rates_fd):
             if fd >= 0:
                 os.close(fd)
         signal.set_wakeup_fd(-1)
@@ -174,7 +182,8 @@ class Supervisor:
             "run_dir_fd": self._run_dir_fd,
         }
         if slot.role == WORKER:
-            return {**spec, "listeners": self._listeners.describe(wanted, "proxy_listen", slot.index)}
+            rates = {"rates_fd": self._rates_fd, "rate_lanes": self._rate_lanes}
+            return {**spec, **rates, "listeners": self._listeners.describe(wanted, "proxy_listen", slot.index)}
         assert self._channel is not None
         return {
             **spec,

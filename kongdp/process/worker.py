@@ -30,6 +30,7 @@ import uvloop
 
 from kongdp.certs.store import CertificateStore, install
 from kongdp.clock import Clock
+from kongdp.plugins.base import Node
 from kongdp.process import access_log_writer, worker_settings
 from kongdp.process.access_log_writer import AccessLogWriter
 from kongdp.process.channel import ChannelClient
@@ -107,6 +108,7 @@ class Worker:
             settings.router_flavor,
             worker_settings.tls_defaults(settings),
             settings.route_match_calculation,
+            Node(spec["node_id"], str(spec["prefix"]), loop, worker_settings.rates(spec)),
         )
         self._env = Environment(
             loop=loop,

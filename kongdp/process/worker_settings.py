@@ -5,12 +5,17 @@ In: Settings.  Out: limits, stamps, trust, pages, TLS contexts.  Cold: once per 
 
 from __future__ import annotations
 
+import logging
+import mmap
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kongdp import __version__
 from kongdp.certs.contexts import Pair, ServerOptions, server_context, server_options, upstream_client_context
 from kongdp.http1.parser import HeadLimits
+from kongdp.plugins.rates import SharedRates, private_rates
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.environment import Limits
 from kongdp.proxy.failures import RetryRules
@@ -18,6 +23,8 @@ from kongdp.proxy.respond import HTML, JSON, PLAIN, TEMPLATES, XML, ErrorPages, 
 from kongdp.settings import Settings
 from kongdp.upstream.pool import PoolLimits, TlsIdentity
 from kongdp.upstream.resolver import ResolverLimits
+
+log = logging.getLogger("kongdp.worker")
 
 _PRODUCT = f"kongdp/{__version__}"
 _LATENCY_FIELDS = ("x-kong-upstream-latency", "x-kong-proxy-latency", "x-kong-response-latency")
@@ -123,6 +130,16 @@ def error_pages(settings: Settings) -> ErrorPages:
         PLAIN: settings.error_template_plain,
     }
     return ErrorPages(settings.error_default_type, {**TEMPLATES, **{name: text for name, text in own.items() if text}})
+
+
+def rates(spec: Mapping[str, Any]) -> SharedRates:
+    """The counts of rate limits that the node's workers share; this worker writes the lane of its counter segment's number."""
+    lane, lanes = spec["segment_index"], spec["rate_lanes"]
+    memory = mmap.mmap(spec["rates_fd"], 0)
+    if lane < lanes:
+        return SharedRates(memoryview(memory), lanes, lane)
+    log.warning("more workers than at the node's start: rate limits of this one are counted apart until the next start")
+    return private_rates(len(memory) // lanes)
 
 
 def charset(settings: Settings) -> bytes | None:

@@ -104,6 +104,13 @@ class NodeSettings:
         "traffic; what does not fit is counted in one common row.",
         unit="bytes",
     )
+    kongdp_rate_limiting_bytes: int = setting(
+        sized(4096, 1 << 32),
+        "512k",
+        "Shared memory for what rate limits of one worker count, taken twice at start. 512k hold some 20,000 counts, one "
+        "for each consumer (or address) and period; beyond it the count whose window ends first is forgotten.",
+        unit="bytes",
+    )
     kongdp_counters: bool = setting(
         BOOLEAN,
         "on",

@@ -16,6 +16,7 @@ from kongdp.certs.contexts import Pair, upstream_client_context
 from kongdp.certs.store import EMPTY_STORE
 from kongdp.clock import Clock
 from kongdp.entities import declarative
+from kongdp.plugins.base import Node
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.proxy import deadlines
 from kongdp.proxy.addresses import Trust
@@ -124,6 +125,7 @@ async def running_gateway(
     port: int = 0,
     retry_rules: RetryRules = DEFAULT_RULES,
     tls_defaults: TlsIdentity = NO_TLS_DEFAULTS,
+    node: Node | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway serving `config` until the block ends; then every connection is closed and must be gone."""
     loop = asyncio.get_running_loop()
@@ -134,7 +136,7 @@ async def running_gateway(
     pools = Pools(pool_limits or PoolLimits())
     resolver = Resolver(loop)
     rows = Rows(segment)
-    around = Surroundings(pools, resolver, rows, "traditional_compatible", tls_defaults)
+    around = Surroundings(pools, resolver, rows, "traditional_compatible", tls_defaults, node=node or Node(loop=loop))
     env = Environment(
         loop=loop,
         clock=Clock(),

@@ -1,5 +1,6 @@
 """Plugins through real processes: made by the Admin API of a control plane, obeyed by a data plane, counted and shown."""
 
+import base64
 import http.server
 import json
 import re
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import ControlPlane, DataPlane, enrolled_with, wait_for
+from tests.support.cluster import Answer, ControlPlane, DataPlane, enrolled_with, wait_for
 from tests.support.cluster import http as ask
 
 pytestmark = pytest.mark.system
@@ -71,6 +72,11 @@ def status(node: DataPlane, **fields: str) -> int:
     return ask("GET", node.proxy + "/", headers=fields).status
 
 
+def asked_by_bob(node: DataPlane) -> Answer:
+    """A request with bob's key, on a connection of its own."""
+    return ask("GET", node.proxy + "/", headers={"apikey": "bobs"})
+
+
 def counted(node: DataPlane) -> dict[tuple[str, str, str], int]:
     """(code, source, consumer) -> requests of the route, of /metrics."""
     line = re.compile(
@@ -86,7 +92,8 @@ def test_data_plane_obeys_plugins_made_on_its_control_plane(
 ) -> None:
     """401 without a key, 403 for the wrong group, else through with X-Consumer-*; counted for the route, by consumer when asked.
 
-    A key that is taken back is refused at once, and no key is in any log.
+    Two workers share a limit; a password that the control plane hashed is understood; a key that is taken back is refused; no
+    credential is in any log.
     """
     scene = Scene(control_plane, echo)
     node = nodes(enrolled_with(control_plane, tmp_path / "dp"), workers=2)
@@ -107,11 +114,29 @@ def test_data_plane_obeys_plugins_made_on_its_control_plane(
         "counts by consumer",
         lambda: (status(node, apikey="eves"), counted(node).get(("403", "kong", "eve"), 0))[1] > 0,
     )
+    scene.make("routes/r/plugins", name="rate-limiting", config={"year": 5, "policy": "local"})
+    limited: list[Answer] = []
+    wait_for("the limit is reached", lambda: limited.append(asked_by_bob(node)) or limited[-1].status == 429)  # type: ignore[func-returns-value]
+    limited += [asked_by_bob(node) for _ in range(20)]
+    left = [
+        answer.headers["X-RateLimit-Remaining-Year"] for answer in limited if "X-RateLimit-Limit-Year" in answer.headers
+    ]
+    assert left[:5] == ["4", "3", "2", "1", "0"]
+    assert [answer.status for answer in limited[-20:]] == [429] * 20
+
+    scene.make("services/s/routes", name="basic", paths=["/basic"])
+    scene.make("routes/basic/plugins", name="basic-auth")
+    scene.make("consumers/bob/basic-auth", username="bob", password="opens")
+    basic = {"Authorization": "Basic " + base64.b64encode(b"bob:opens").decode()}
+    wait_for("the password is known", lambda: ask("GET", node.proxy + "/basic", headers=basic).status == 200)
+    assert ask("GET", node.proxy + "/basic").status == 401
+
     ask("DELETE", f"{control_plane.admin}/consumers/bob/key-auth/{scene.key['id']}")
     wait_for("the key is forgotten", lambda: status(node, apikey="bobs") == 401)
 
     text = node.log() + (control_plane.prefix / "stdout.log").read_text()
     assert "bobs" not in text
     assert "eves" not in text
+    assert "opens" not in text
     info = wait_for("the node", lambda: control_plane.node())
     assert info["connected"]
