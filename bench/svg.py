@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 760
+MARGIN = 34.0  # right of a chart of lines: room for half a label
 PALETTE = ("#0b7285", "#e8590c", "#5f3dc4", "#2b8a3e", "#c2255c", "#868e96", "#1864ab", "#a68a00")
 INK, FAINT, PAPER = "#212529", "#dee2e6", "#ffffff"
 FONT = "font-family='system-ui,-apple-system,Segoe UI,sans-serif'"
@@ -57,22 +58,31 @@ def stroke(x1: float, y1: float, x2: float, y2: float, colour: str = FAINT, widt
     return f"<line x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}' stroke='{colour}' stroke-width='{width:g}'/>"
 
 
-def bars(title: str, groups: Sequence[tuple[str, Sequence[Bar]]], *, mark: float | None = None) -> str:
+def bars(
+    title: str, groups: Sequence[tuple[str, Sequence[Bar]]], *, mark: float | None = None, mark_label: str = ""
+) -> str:
     """Horizontal bars in titled groups on one scale from zero; `mark` is a line to compare with (such as nginx = 1)."""
     left, right, row, top = 190.0, 150.0, 20.0, 52.0
     every = [bar for _, group in groups for bar in group]
     scale = (WIDTH - left - right) / max([bar.high for bar in every] + [mark or 0.0, 1e-9])
     parts, y = [text(16, 28, title, size=16, weight="600")], top
     for heading, group in groups:
-        parts.append(text(16, y + 12, heading, weight="600"))
-        y += row
+        if heading:
+            parts.append(text(16, y + 12, heading, weight="600"))
+            y += row
         for bar in group:
             parts += _bar(bar, left, y, row, scale)
             y += row
         y += 8
     if mark is not None:
         parts.append(stroke(left + mark * scale, top, left + mark * scale, y - 6, INK, 1))
+        parts.append(text(left + mark * scale, top - 6, mark_label, anchor="middle", size=11))
     return document(WIDTH, y + 8, parts)
+
+
+def figure(value: float) -> str:
+    """Two decimals of a small number, none of a large one."""
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
 def _bar(bar: Bar, left: float, y: float, row: float, scale: float) -> list[str]:
@@ -82,7 +92,7 @@ def _bar(bar: Bar, left: float, y: float, row: float, scale: float) -> list[str]
         text(left - 8, y + 13, bar.label, anchor="end", weight="600" if bar.is_ours else "normal"),
         f"<rect x='{left:.1f}' y='{y + 2:.1f}' width='{end - left:.1f}' height='{row - 6:.1f}' fill='{colour}'/>",
         stroke(left + bar.low * scale, middle, left + bar.high * scale, middle, INK, 1.5),
-        text(max(end, left + bar.high * scale) + 8, y + 13, f"{bar.value:.2f}  {bar.note}".rstrip()),
+        text(max(end, left + bar.high * scale) + 8, y + 13, " · ".join(filter(None, (figure(bar.value), bar.note)))),
     ]
 
 
@@ -135,7 +145,7 @@ def lines(
     height: float = 320,
 ) -> str:
     """Lines over a common axis each way, with a legend."""
-    left, right, top, bottom = 70.0, 20.0, 64.0, height - 44
+    left, right, top, bottom = 70.0, MARGIN, 64.0, height - 44
     xs = [x for line in series for x, _ in line.points] or [0.0]
     ys = [y for line in series for _, y in line.points] or [0.0]
     low = 0.0 if from_zero and y_axis is linear else min(ys)
@@ -155,7 +165,7 @@ def _grid(across: Axis, up: Axis, left: float, top: float, bottom: float) -> lis
     parts = []
     for value, label in up.ticks:
         y = up.place(value)
-        parts += [stroke(left, y, WIDTH - 20, y), text(left - 8, y + 4, label, anchor="end", size=11)]
+        parts += [stroke(left, y, WIDTH - MARGIN, y), text(left - 8, y + 4, label, anchor="end", size=11)]
     for value, label in across.ticks:
         x = across.place(value)
         parts += [stroke(x, top, x, bottom), text(x, bottom + 16, label, anchor="middle", size=11)]

@@ -20,7 +20,7 @@ def ratios(document: dict[str, Any], names: list[str] | None = None) -> str:
             if found:
                 groups.append((scenario["title"], found))
     title = "CPU time per request, one worker, ratio to nginx (less is better)"
-    return svg.bars(title, groups, mark=1.0) if groups else svg.document(svg.WIDTH, 10, [])
+    return svg.bars(title, groups, mark=1.0, mark_label=MARK) if groups else svg.document(svg.WIDTH, 10, [])
 
 
 def _bars(contestants: dict[str, Any]) -> Any:

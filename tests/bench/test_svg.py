@@ -16,7 +16,7 @@ def test_bars_are_drawn_to_one_scale() -> None:
     assert widths[1] == pytest.approx(2 * widths[0], abs=0.2)
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "y <z>" in words
-    assert "2.00  40 us" in words
+    assert "2.00 · 40 us" in words
 
 
 def test_lines_and_stacks_are_well_formed() -> None:
