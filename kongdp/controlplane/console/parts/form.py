@@ -6,7 +6,7 @@ House rule: a form knows no rule of any entity; it asks and shows. Cold.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from nicegui import ui
@@ -94,6 +94,10 @@ class Form:
         """A field that was made elsewhere."""
         self.fields[name] = Field(name, element, read)
         return element
+
+    def read_with(self, name: str, read: Read) -> None:
+        """Read a field otherwise than its kind does."""
+        self.fields[name] = replace(self.fields[name], read=read)
 
     def problem(self) -> None:
         """The place for complaints that belong to no field."""
