@@ -19,6 +19,8 @@ GROUPS = "/v2/control-planes"
 EDITED = frozenset(("core-entities", "config", "revisions"))
 # Answered to anyone: signing in, and what a load balancer or a generator of clients asks.
 OPEN = frozenset(("/v2/session", "/v2/health", "/v2/ready", "/v2/openapi.json"))
+# Tell each caller only of the groups that they may see.
+FILTERED = (GROUPS, "/v2/live")
 # One's own tokens and password.
 OWN = ("/v2/tokens", "/v2/me")
 ADMINS = ("/v2/users", "/v2/audit")
@@ -68,7 +70,7 @@ def need_of(method: str, path: str) -> Need:
     if _is_below(plain, ADMINS):
         return Need("admin")
     usual = "viewer" if method in SAFE else "editor"
-    if plain == GROUPS:
+    if plain in FILTERED:
         return Need("none" if method in SAFE else "admin")
     if plain.startswith(GROUPS + "/"):
         parts = plain.split("/")

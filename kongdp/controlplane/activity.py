@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from kongdp.controlplane.pulse import Gain
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import Database, upsert
 from kongdp.controlplane.store.repository import EntityChange
@@ -46,8 +47,9 @@ class Boot:
     is_folded: bool
 
 
-def add(database: Database, frames: Sequence[CounterFrame], now: float) -> None:
-    """Count what these frames say beyond what is known, in one transaction."""
+def add(database: Database, frames: Sequence[CounterFrame], now: float) -> list[Gain]:
+    """Count what these frames say beyond what is known, in one transaction; returns what that was."""
+    gains: list[Gain] = []
     by_boot: defaultdict[tuple[str, str], list[CounterFrame]] = defaultdict(list)
     for frame in frames:
         by_boot[frame.node_id, frame.boot_id[:64]].append(frame)
@@ -58,7 +60,8 @@ def add(database: Database, frames: Sequence[CounterFrame], now: float) -> None:
             if boot.is_folded:
                 LOG.error("node %s sends counters of boot %s, which ended too long ago to be counted", node_id, boot_id)
                 continue
-            _add_boot(database, connection, node_id, boot.number, of_boot, now)
+            gains += _add_boot(database, connection, node_id, boot.number, of_boot, now)
+    return gains
 
 
 def lock_boot(database: Database, connection: sa.Connection, node_id: str, boot_id: str, now: float) -> Boot:
@@ -75,10 +78,11 @@ def lock_boot(database: Database, connection: sa.Connection, node_id: str, boot_
 
 def _add_boot(
     database: Database, connection: sa.Connection, node_id: str, boot: int, frames: Sequence[CounterFrame], now: float
-) -> None:
+) -> list[Gain]:
     known = _totals(connection, boot, {route for frame in frames for route, *_rest in frame.rows})
     raised: dict[_Key, int] = {}
     buckets: defaultdict[tuple[int, _Key], int] = defaultdict(int)
+    gains: defaultdict[tuple[float, int], int] = defaultdict(int)
     for frame in frames:
         at = int(min(max(frame.at, now - PAST_S_MAX), now)) // FINE_S * FINE_S
         for key, total in _readable(frame):
@@ -86,8 +90,9 @@ def _add_boot(
             if total > before:
                 known[key] = raised[key] = total
                 buckets[at, key] += total - before
+                gains[frame.at, key[1]] += total - before
     if not raised:
-        return
+        return []
     upsert(
         connection,
         tables.activity_totals,
@@ -107,6 +112,7 @@ def _add_boot(
         ],
         add=("count",),
     )
+    return [Gain(node_id, at, code, count) for (at, code), count in gains.items()]
 
 
 def _readable(frame: CounterFrame) -> Iterator[tuple[_Key, int]]:

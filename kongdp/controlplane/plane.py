@@ -29,6 +29,7 @@ from kongdp.controlplane.export import Exporter
 from kongdp.controlplane.hub import Hub
 from kongdp.controlplane.ingest import CounterIngest
 from kongdp.controlplane.nodes import Node
+from kongdp.controlplane.pulse import Pulse
 from kongdp.controlplane.replicas import Watcher
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
@@ -74,6 +75,7 @@ class Plane:
         self.changes = Changes(database, followers=(catalogue.follow_services, activity.follow_routes), clock=clock)
         self.exporter = Exporter(database, clock)
         self.accounts = Accounts(database, clock=clock)
+        self.pulse = Pulse()
         self._trust = trust
         self._hub: Hub | None = None
         self._ingest: CounterIngest | None = None
@@ -209,7 +211,12 @@ class Plane:
         await self.database.run(refresh_trust, self._trust, self.authority, self.database, self.options.names)
 
     async def _store_counters(self, frames: Sequence[CounterFrame]) -> None:
-        await self.database.run(activity.add, self.database, frames, self.clock())
+        gains = await self.database.run(activity.add, self.database, frames, self.clock())
+        now = self.clock()
+        self.pulse.gained(gains, now)
+        for frame in frames:
+            if frame.latencies:
+                self.pulse.timed(frame.node_id, frame.boot_id, frame.latencies, frame.at, now)
 
     async def tidy_activity(self) -> None:
         """Roll up what has grown old, piece by piece: counters that arrive meanwhile get their turn in between."""

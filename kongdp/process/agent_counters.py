@@ -113,6 +113,7 @@ class Counters:
         except StopIteration as end:
             self._reading = None
             if self._keeps_samples:
+                self.samples.latencies = tuple(self.reader.totals.latencies)
                 self.samples.add(end.value, self._wall(), self._spacing_s)
 
     def _complain(self) -> None:

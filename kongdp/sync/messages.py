@@ -46,6 +46,10 @@ CounterRow = tuple[str, int, str, int]
 """(route id, status code, source "kong" or "service", total since boot)."""
 
 
+# Buckets of the latencies that counter frames carry: those of Kong's request latency (exporter.lua 3.9), in ms.
+LATENCY_BOUNDS_MS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
+
+
 class MessageError(KongdpError):
     """A frame that is not what the protocol says. Whoever reads frames ends the connection; the peer will be told
     nothing.
@@ -99,7 +103,8 @@ class ErrorReport:
 @dataclass(frozen=True, slots=True)
 class CounterFrame:
     """Totals since boot of one run of one node; `seq` grows with each frame of a boot, `at` is epoch seconds of the
-    reading.
+    reading. `latencies`: requests of the node since boot by latency, in buckets that end at LATENCY_BOUNDS_MS and one
+    beyond; empty from a node that does not say. They are for looking at: not stored, not acknowledged.
     """
 
     node_id: str
@@ -107,6 +112,7 @@ class CounterFrame:
     seq: int
     at: float
     rows: tuple[CounterRow, ...]
+    latencies: tuple[int, ...] = ()
 
 
 # data plane -> control plane
@@ -278,7 +284,14 @@ def gunzip(data: bytes, bytes_max: int) -> bytes:
 def encode_counters(frame: CounterFrame) -> bytes:
     """A counter frame as JSON text (the payload of a text frame)."""
     return orjson.dumps(
-        {"node_id": frame.node_id, "boot_id": frame.boot_id, "seq": frame.seq, "at": frame.at, "rows": frame.rows}
+        {
+            "node_id": frame.node_id,
+            "boot_id": frame.boot_id,
+            "seq": frame.seq,
+            "at": frame.at,
+            "rows": frame.rows,
+            **({"latencies": frame.latencies} if frame.latencies else {}),
+        }
     )
 
 
@@ -297,9 +310,17 @@ def decode_counters(data: bytes | str) -> CounterFrame:
             rows=tuple(
                 (_text(route), _count(code), _text(source), _count(total)) for route, code, source, total in rows
             ),
+            latencies=_latencies(message.get("latencies")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"malformed counter frame: {error!r}") from None
+
+
+def _latencies(found: object) -> tuple[int, ...]:
+    """A histogram, or nothing where there is none of our shape."""
+    if not isinstance(found, list) or len(found) != len(LATENCY_BOUNDS_MS) + 1:
+        return ()
+    return tuple(_count(each) for each in found)
 
 
 def encode_ack(seq: int) -> bytes:

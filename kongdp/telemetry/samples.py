@@ -52,12 +52,15 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is sent in one message. `at` is Unix time in s; rows are totals since the boot of `origin`."""
+    """What is sent in one message. `at` is Unix time in s; rows are totals since the boot of `origin`, `latencies` its
+    requests by latency, for whoever looks on: they are never sent again.
+    """
 
     origin: Origin
     seq: int
     at: float
     rows: tuple[CodeRow, ...]
+    latencies: tuple[int, ...] = ()
 
     def to_json(self) -> bytes:
         """The text of the message."""
@@ -68,6 +71,7 @@ class Frame:
                 "seq": self.seq,
                 "at": self.at,
                 "rows": [list(row) for row in self.rows],
+                **({"latencies": self.latencies} if self.latencies else {}),
             }
         )
 
@@ -115,6 +119,7 @@ class Samples:
         self._pending: list[_Sample] = []  # by boot, then time
         self._in_flight: dict[int, _Sample] = {}
         self._rows_pending = 0
+        self.latencies: tuple[int, ...] = ()
         self.count_thinned = 0
         self.count_rows_dropped = 0
 
@@ -154,7 +159,8 @@ class Samples:
         self._seq += 1
         self._in_flight[self._seq] = sent
         rows = tuple(CodeRow(*key, total) for key, total in sent.rows.items())
-        return Frame(sent.origin, self._seq, sent.at, rows)
+        is_of_now = sent.origin == self._origin and not self._pending
+        return Frame(sent.origin, self._seq, sent.at, rows, self.latencies if is_of_now else ())
 
     def acknowledge(self, seq: int) -> bool:
         """The control plane has stored this frame, and this one only: others may have been lost. False when unknown."""

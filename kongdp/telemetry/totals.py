@@ -22,6 +22,7 @@ from kongdp.telemetry.counters import (
     NODE_KIND,
     NODE_NUMBERS,
     REQUEST_LATENCY,
+    REQUEST_LATENCY_SUM,
     ROUTE_KIND,
     ROUTE_WIDTH,
     SOURCES,
@@ -115,13 +116,14 @@ class RouteTotals(ConsumerTotals):
 class Totals:
     """What the node counted since its boot. A live view: each refresh brings it up to date.
 
-    `routes` are in the order of their first request. `rows_refused` and `requests_overflowed` say how often a full
-    segment had to refuse a row, and how many requests were counted without route and code because even the reserve was
-    used up.
+    `routes` are in the order of their first request; `latencies` are the buckets of all their requests together.
+    `rows_refused` and `requests_overflowed` say how often a full segment had to refuse a row, and how many requests were
+    counted without route and code because even the reserve was used up.
     """
 
     node: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
     routes: dict[str, RouteTotals] = field(default_factory=dict)
+    latencies: list[int] = field(default_factory=lambda: [0] * REQUEST_LATENCY_SUM)
     rows_refused: int = 0
     requests_overflowed: int = 0
 
@@ -270,6 +272,21 @@ class _PartSink(_Sink):
         self._parts[self._number] = values
 
 
+class _RouteSink(_PartSink):
+    # What this row's requests add to the node's latencies is kept up to date: nobody can add up 10,000 routes a second.
+    __slots__ = ("_latencies",)
+
+    def __init__(self, totals: Totals, route: RouteTotals, number: int) -> None:
+        super().__init__(route, number)
+        self._latencies = totals.latencies
+
+    def take(self, values: tuple[int, ...], touched: dict[tuple[str, int], RouteTotals]) -> None:
+        before = self._parts.get(self._number)
+        for place, slot in enumerate(range(REQUEST_LATENCY, ROUTE_WIDTH - 1)):
+            self._latencies[place] += values[slot] - (before[slot] if before is not None else 0)
+        self._parts[self._number] = values
+
+
 class _NodeSink(_Sink):
     __slots__ = ("_name", "_source")
 
@@ -291,7 +308,7 @@ def _sink(totals: Totals, source: _Source, key: bytes) -> _Sink:
         route = totals.route(ids[1])
         return _CodeSink(route, route.consumer(ids[2]) if len(ids) > 2 else route, int(ids[0]))
     if kind == _ROUTE:
-        return _PartSink(totals.route(ids[0]), source.number)
+        return _RouteSink(totals, totals.route(ids[0]), source.number)
     if kind == _CONSUMER:
         return _PartSink(totals.route(ids[0]).consumer(ids[1]), source.number)
     if kind == _NODE:

@@ -36,6 +36,25 @@ def test_counts_are_added_when_several_workers_count_the_same_route() -> None:
         assert list(reader.totals.code_rows()) == [CodeRow(ROUTE, 200, "service", 2), CodeRow(ROUTE, 502, "kong", 2)]
 
 
+def test_latencies_are_those_of_all_routes_and_workers_together() -> None:
+    """Kept up to date by what each row has gained, so that nobody adds up every route once a second."""
+    with memory() as one, memory() as two:
+        here, there = RouteCounters(Segment.open(one), ROUTE), RouteCounters(Segment.open(two), OTHER)
+        reader = TotalsReader()
+        reader.attach(0, 1, one)
+        reader.attach(1, 1, two)
+        here.count(401, 1, 1, 1, 10, 20)
+        there.count(401, 1, 1, 1, 10, 60)
+        reader.refresh()
+        here.count(401, 1, 1, 1, 10, 90_000)
+        here.count(401, 1, 1, 1, 10, 24)
+        reader.refresh()
+        whole = [route.histograms()[2].buckets for route in reader.totals.routes.values()]
+        assert (
+            reader.totals.latencies == [2, 0, 1, *[0] * 10, 1] == [sum(column) for column in zip(*whole, strict=True)]
+        )
+
+
 def test_totals_stay_when_a_worker_ends_and_another_agent_reads() -> None:
     """Counters of an ended worker are kept; its gauges count no longer when it stops ticking; a new agent agrees."""
     with memory() as one, memory() as two:

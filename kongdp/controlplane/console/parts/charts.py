@@ -69,6 +69,41 @@ def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) ->
     }
 
 
+def pulse(points: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Requests of each second, stacked: answered well, 4xx, 5xx. Points are (second, requests, 4xx, 5xx)."""
+    series = (
+        ("2xx and 3xx", COLOURS[2][0], [[at * 1000, total - client - server] for at, total, client, server in points]),
+        ("4xx", COLOURS[4][0], [[at * 1000, client] for at, _total, client, _server in points]),
+        ("5xx", COLOURS[5][0], [[at * 1000, server] for at, _total, _client, server in points]),
+    )
+    return {
+        "animation": False,
+        "grid": {"left": 8, "right": 12, "top": 12, "bottom": 34, "containLabel": True},
+        "legend": {"bottom": 0, "icon": "roundRect", "textStyle": {"color": GREY}},
+        "tooltip": {"trigger": "axis", "confine": True},
+        "xAxis": {"type": "time", "axisLabel": {"color": GREY, "hideOverlap": True}},
+        "yAxis": {
+            "type": "value",
+            "minInterval": 1,
+            "axisLabel": {"color": GREY},
+            "splitLine": {"lineStyle": {"color": "#80808040"}},
+        },
+        "series": [
+            {
+                "name": name,
+                "type": "line",
+                "stack": "all",
+                "symbol": "none",
+                "areaStyle": {"opacity": 0.75},
+                "lineStyle": {"width": 0},
+                "itemStyle": {"color": shade},
+                "data": data,
+            }
+            for name, shade, data in series
+        ],
+    }
+
+
 def colour(code: int, same_class: Sequence[int]) -> str:
     """The colour of a code among those of its class."""
     shades = COLOURS.get(code // 100, (GREY,))

@@ -92,10 +92,11 @@ async def _fetch(visit: Visit, group_id: str, wanted: Wanted) -> tuple[list[Row]
     ask = visit.ask.unattended()
     path = at("/v2/control-planes/{}/nodes", group_id)
     listed = await ask.get(path, page_size=wanted.size, page_number=wanted.number)
-    return [node_row(group_id, node) for node in listed["items"]], listed["page"]["total_count"]
+    rates = (await ask.get(at("/v2/control-planes/{}/live", group_id)))["nodes"]
+    return [node_row(group_id, node, rates) for node in listed["items"]], listed["page"]["total_count"]
 
 
-def node_row(group_id: str, node: Mapping[str, Any]) -> Row:
+def node_row(group_id: str, node: Mapping[str, Any], rates: Mapping[str, float]) -> Row:
     """A data plane as a row."""
     return {
         "id": node["id"],
@@ -108,7 +109,7 @@ def node_row(group_id: str, node: Mapping[str, Any]) -> Row:
         "hash": node["config_hash"][:8],
         "hash_title": node["config_hash"],
         **certificate_cells("certificate", node["cert_expiry"], node["last_ping"] + node["last_ping_age_s"]),
-        "rate": "–",
+        "rate": f"{rates.get(node['id'], 0.0):,.1f}",
     }
 
 
