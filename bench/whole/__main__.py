@@ -71,6 +71,9 @@ def write(out: Path, document: dict[str, Any], earlier: dict[str, Any] | None) -
     stem.with_suffix(".json").write_text(json.dumps(document))
     stem.with_suffix(".md").write_text(text)
     stem.with_suffix(".svg").write_text(plots.ratios(document))
+    latencies = plots.latencies(document)
+    if latencies is not None:
+        stem.with_name(f"{stem.name}-latency.svg").write_text(latencies)
     say(f"written: {stem}.json, .md, .svg")
     return text
 

@@ -3,10 +3,11 @@
 In: a result document (bench.whole.run).  Out: SVG text.
 """
 
+import statistics
 from typing import Any
 
 from bench import svg
-from bench.whole import report
+from bench.whole.figures import base_of, column, ratio, summarize
 
 MARK = "nginx = 1"
 
@@ -25,9 +26,34 @@ def ratios(document: dict[str, Any], names: list[str] | None = None) -> str:
 
 def _bars(contestants: dict[str, Any]) -> Any:
     for label, entry in contestants.items():
-        base = report.base_of(contestants, label)
-        found = report.ratio(contestants, label, base)
+        base = base_of(contestants, label)
+        found = ratio(contestants, label, base)
         if found is not None:
-            cost = report.summarize(entry)["cpu_us"].median
+            cost = summarize(entry)["cpu_us"].median
             ours = entry["peer"].startswith("kongdp")
             yield svg.Bar(label, found.median, found.low, found.high, ours, f"{cost:,.0f} us")
+
+
+def latencies(document: dict[str, Any]) -> str | None:
+    """Latency by percentile of the fixed rates, a panel a rate; None when none was measured."""
+    panels = []
+    for scenario in document["scenarios"].values():
+        if "open loop" in scenario["title"]:
+            series = [svg.Line(label, _percentiles(entry)) for label, entry in scenario["contestants"].items()]
+            panels.append(
+                svg.lines(
+                    scenario["title"],
+                    series,
+                    x_label="share of requests that were at most this slow",
+                    y_label="milliseconds",
+                    x_axis=lambda low, high, start, end: svg.percentiles(0.999, start, end),
+                    y_axis=svg.logarithmic,
+                    height=260,
+                )
+            )
+    return svg.stack(panels) if panels else None
+
+
+def _percentiles(entry: dict[str, Any]) -> list[tuple[float, float]]:
+    shares = ((0.5, "p50_us"), (0.9, "p90_us"), (0.99, "p99_us"), (0.999, "p999_us"))
+    return [(share, statistics.median(column(entry, name)) / 1000) for share, name in shares]

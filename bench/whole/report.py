@@ -6,51 +6,9 @@ In: a result document (bench.whole.run).  Out: plain values and text.
 from collections.abc import Iterator
 from typing import Any
 
-from bench.stats import Spread, paired_ratios, spread
-
-BASE = "nginx"
-COLUMNS = ("cpu_us", "node_us", "rps", "p50_us", "p99_us", "p999_us", "rss_mib", "node_mib", "busy", "user_share")
-
-
-def column(entry: dict[str, Any], name: str) -> list[float]:
-    """One figure of all rounds."""
-    return [trial[name] for trial in entry["trials"]]
-
-
-def summarize(entry: dict[str, Any]) -> dict[str, Spread]:
-    """Median and range of each figure over the rounds."""
-    return {name: spread(column(entry, name)) for name in COLUMNS}
-
-
-def base_of(contestants: dict[str, Any], label: str) -> str | None:
-    """The label of nginx in the same setup."""
-    setup = contestants[label]["setup"]
-    for other, entry in contestants.items():
-        if entry["peer"] == BASE and entry["setup"] == setup and other != label:
-            return other
-    return None
-
-
-def first_of(contestants: dict[str, Any], label: str) -> str | None:
-    """The label of the same gateway in the scenario's first setup, when this is not the first."""
-    peer = contestants[label]["peer"]
-    first = next(other for other, entry in contestants.items() if entry["peer"] == peer)
-    return first if first != label else None
-
-
-def ratio(contestants: dict[str, Any], label: str, base: str | None, name: str = "cpu_us") -> Spread | None:
-    """The paired ratio of a figure to another contestant's; None where there is nothing to compare with."""
-    if base is None:
-        return None
-    ratios = paired_ratios(column(contestants[label], name), column(contestants[base], name))
-    return spread(ratios) if ratios else None
-
-
-def show(value: Spread | None, digits: int = 2) -> str:
-    """`1.23 (1.20-1.31)`, a dash for nothing."""
-    if value is None:
-        return "-"
-    return f"{value.median:.{digits}f} ({value.low:.{digits}f}-{value.high:.{digits}f})"
+from bench.stats import Spread, paired_differences, quartiles, spread
+from bench.whole import bars
+from bench.whole.figures import base_of, column, first_of, ratio, show, summarize
 
 
 def brief(micros: float) -> str:
@@ -63,7 +21,8 @@ def heading(document: dict[str, Any]) -> list[str]:
     facts = document["machine"]
     lines = [
         f"{facts['date']}, commit {facts['commit'] or 'unknown'}. {facts['processor']}, {facts['cores']} cores, "
-        f"{facts['memory_gib']} GiB, Linux {facts['kernel']}; load average at the end {facts['load_average']}.",
+        f"{facts['memory_gib']} GiB, Linux {facts['kernel']}; load average at the end {facts['load_average']}. "
+        f"Python {facts['python']}.",
         "",
     ]
     lines += [f"- {name}: {version}" for name, version in document["versions"].items()]
@@ -97,8 +56,16 @@ def table(contestants: dict[str, Any]) -> Iterator[str]:
 
 
 def notes(contestants: dict[str, Any]) -> Iterator[str]:
-    """What a table has no column for: errors, and how connections spread over workers."""
+    """What a table has no column for: errors, how connections spread over workers, what a setup adds."""
     for label, entry in contestants.items():
+        first = first_of(contestants, label)
+        if first is not None:
+            added = paired_differences(column(entry, "cpu_us"), column(contestants[first], "cpu_us"))
+            low, high = quartiles(added)
+            yield (
+                f"{label}: {spread(added).median:+.1f} us a request against {first} "
+                f"(quartiles {low:+.1f} to {high:+.1f}, {len(added)} pairs)."
+            )
         errors = sum(trial["errors"] for trial in entry["trials"])
         if errors:
             yield f"{label}: {errors} errors."
@@ -113,7 +80,10 @@ def markdown(document: dict[str, Any], earlier: dict[str, Any] | None = None) ->
         contestants = scenario["contestants"]
         rounds = len(next(iter(contestants.values()))["trials"])
         lines += ["", f"### {scenario['title']} (`{name}`, {rounds} rounds)", "", *table(contestants)]
-        lines += ["", *notes(contestants)]
+        lines += ["", *(f"- {note}" for note in notes(contestants))]
+    judged = list(bars.judge(document))
+    if judged:
+        lines += ["", "### Bars", "", *bars.table(judged)]
     if earlier is not None:
         lines += ["", *compare(document, earlier)]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
