@@ -25,6 +25,8 @@ PRIORITIES: Mapping[str, int] = {
     "rate-limiting": 910,
     "request-size-limiting": 951,
     "request-termination": 2,
+    "request-transformer": 801,
+    "response-transformer": 800,
 }
 """Name -> priority of every plugin that runs here: what `/` and basic_info list, without loading any."""
 
