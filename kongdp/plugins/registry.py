@@ -17,9 +17,11 @@ from kongdp.plugins.base import Handler, Node, PluginError
 PRIORITIES: Mapping[str, int] = {
     "acl": 950,
     "basic-auth": 1100,
+    "bot-detection": 2500,
     "correlation-id": 100001,
     "cors": 2000,
     "ip-restriction": 990,
+    "jwt": 1450,
     "key-auth": 1250,
     "prometheus": 13,
     "rate-limiting": 910,
