@@ -22,7 +22,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -186,6 +186,18 @@ class ExchangeView(Protocol):
         """The node's address and port, a number for the client's connection, and how many requests it has had."""
 
     @property
+    def target(self) -> bytes:
+        """Path and query as the client sent them."""
+
+    @property
+    def tls(self) -> dict[str, str] | None:
+        """Version and cipher of the client's connection, None where it is plain."""
+
+    @property
+    def tries(self) -> list[dict[str, Any]]:
+        """Each try of the request upstream: address, and what a failed one failed with."""
+
+    @property
     def route(self) -> Route | None:
         """The route that was matched."""
 
@@ -260,6 +272,7 @@ class Handler:
         """Note a finished exchange."""
 
 
-def by_priority(handlers: Iterable[Handler]) -> list[Handler]:
-    """In the order in which they run."""
-    return sorted(handlers, key=lambda handler: -handler.PRIORITY)
+def no_lua(plugin: Plugin) -> None:
+    """Raise PluginError where a log plugin has fields that Lua is to make."""
+    if plugin.config.get("custom_fields_by_lua"):
+        raise PluginError("config.custom_fields_by_lua: this node runs no Lua; leave it out")

@@ -20,6 +20,8 @@ PRIORITIES: Mapping[str, int] = {
     "bot-detection": 2500,
     "correlation-id": 100001,
     "cors": 2000,
+    "file-log": 9,
+    "http-log": 12,
     "ip-restriction": 990,
     "jwt": 1450,
     "key-auth": 1250,

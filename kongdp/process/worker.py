@@ -31,6 +31,7 @@ import uvloop
 from kongdp.certs.store import CertificateStore, install
 from kongdp.clock import Clock
 from kongdp.plugins.base import Node
+from kongdp.plugins.outbox import close_all
 from kongdp.process import access_log_writer, worker_settings
 from kongdp.process.access_log_writer import AccessLogWriter
 from kongdp.process.channel import ChannelClient
@@ -58,6 +59,9 @@ COMPILE_SLICE_S = 0.001
 FULL_COLLECTION_IDLE_S = 30
 FULL_COLLECTION_BUSY_S = 600
 """Seconds between full collections; they walk what is not frozen, about 100 ns an object."""
+
+OUTBOX_GRACE_S = 3.0
+"""How long the last entries of log plugins may take to be delivered when a worker leaves."""
 
 IDLE_GRACE_S = 1.0
 """A drained worker keeps idle connections this long: a request that is on its way is still answered, with Connection: close. Closing at
@@ -379,6 +383,8 @@ class Worker:
         await self._channel.close()
         if self._access_log is not None:
             await self._access_log.close()
+        # log plugins deliver from threads
+        await self._loop.run_in_executor(None, close_all, OUTBOX_GRACE_S)
         self._watch.stop()
         self._lifeline.close()
 

@@ -62,6 +62,7 @@ class PluginRun:
         "request_fields",
         "response_fields",
         "snapshot",
+        "tries",
         "upstream_path",
     )
 
@@ -80,6 +81,7 @@ class PluginRun:
         self.credential: Credential | None = None
         self.groups: tuple[str, ...] | None = None
         self.notes: dict[str, Any] = {}
+        self.tries: list[dict[str, Any]] = []
         self.request_fields = FieldLines(head.raw, REQUEST_FIXED)
         self.response_fields = FieldLines(_START, RESPONSE_FIXED)
         self.upstream_path = b""
@@ -145,6 +147,20 @@ class PluginRun:
         address, port = (name[0], name[1]) if isinstance(name, tuple) else ("unix:", 0)
         sock = client.transport.get_extra_info("socket")
         return address, port, sock.fileno() if sock is not None else 0, client.requests
+
+    @property
+    def target(self) -> bytes:
+        """Path and query as the client sent them."""
+        return self._exchange.raw_path + self._exchange.query
+
+    @property
+    def tls(self) -> dict[str, str] | None:
+        """Version and cipher of the client's connection."""
+        secure = self._exchange.client.transport.get_extra_info("ssl_object")
+        if secure is None:
+            return None
+        cipher = secure.cipher()
+        return {"version": secure.version() or "", "cipher": cipher[0] if cipher else "", "client_verify": "NONE"}
 
     @property
     def route(self) -> Route | None:
@@ -323,6 +339,19 @@ class PluginRun:
             except Exception:  # a plugin boundary
                 _complain(handler, BODY_FILTER)
         return data
+
+    def tried(self, transport: asyncio.Transport) -> None:
+        """The request goes upstream on this connection."""
+        if self._chain.logs:
+            address = transport.get_extra_info("peername")
+            ip, port = (address[0], address[1]) if isinstance(address, tuple) else ("unix:", 0)
+            self.tries.append({"ip": ip, "port": port, "balancer_start": int(self.snapshot.node.wall() * 1000)})
+
+    def try_failed(self, status: int) -> None:
+        """A try was answered with nothing; `status` is what the client would get for it."""
+        if not self.tries or "state" in self.tries[-1]:
+            self.tries.append({})  # it never came to a connection
+        self.tries[-1] |= {"state": "failed", "code": status}
 
     def counted_consumer(self) -> ConsumerCounters | None:
         """The row that counts the exchange in place of its route's own, where that was asked for."""

@@ -31,6 +31,7 @@ from kongdp.entities.model import (
     Target,
     Upstream,
 )
+from kongdp.plugins.base import Node
 from kongdp.plugins.identities import NOBODY, Identities
 from kongdp.proxy.plan import RoutePlan, Surroundings, build_plan
 from kongdp.proxy.plugin_chain import NO_PLUGINS, PluginTable, touched
@@ -135,6 +136,11 @@ class Snapshot:
         self._around = around
         self._balancing = balancing
         self._plans: dict[str, RoutePlan] = {}
+
+    @property
+    def node(self) -> Node:
+        """What plugins may know of the node."""
+        return self._around.node
 
     def plan(self, route_id: str) -> RoutePlan:
         """The plan of a route that the router named; built on first use."""

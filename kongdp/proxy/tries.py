@@ -212,6 +212,8 @@ class Tries(Answers):
         plan = cast(RoutePlan, self.plan)
         self.deadline = env.now + plan.read_timeout_s + 2 * env.sweep_period_s
         connection.begin(cast(Receiver, self))
+        if self.plugins is not None:
+            self.plugins.tried(connection.transport)
         body = self._body
         if body is None:
             connection.transport.write(request_head(self, plan, self._destination))
@@ -231,6 +233,8 @@ class Tries(Answers):
         self._attempt += 1
         self._blocked = False
         self.deadline = NEVER
+        if self.plugins is not None:
+            self.plugins.try_failed(failure.status)
         if connection is not None:
             connection.detach()
             connection.close()

@@ -15,7 +15,7 @@ from kongdp.entities.regex import compile_regex
 from kongdp.plugins.base import Answer, ExchangeView, Handler, Node, error
 
 ROBOTS = (
-    r"(?i)(?:bot|spider|crawler|slurp|archiver|indexer)[a-z-]*/v?[0-9]",
+    r"(?i)(?:bot|spider|crawler|slurp|archiver|indexer)(?:-[a-z-]+)?/v?[0-9]",
     r"(?i)\bcompatible; *[a-z -]*(?:bot|spider|crawler|slurp)\b",
     r"\+https?://",  # the page on which an operator explains its robot
     r"(?i)\b(?:facebookexternalhit|ia_archiver|nutch|heritrix|scrapy|wget|libwww-perl|python-urllib|phantomjs|bingpreview)\b",
