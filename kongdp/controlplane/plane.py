@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from kongdp.controlplane import activity, activity_rollup, audit, catalogue, groups, ledger, nodes, replicas
+from kongdp.controlplane import activity, activity_rollup, audit, catalogue, documents, groups, ledger, nodes, replicas
 from kongdp.controlplane.accounts import Accounts
 from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.authority import Authority
@@ -59,6 +59,7 @@ class Options:
     purge_delay_s: float = 14 * 86_400.0
     retention: Retention = field(default_factory=Retention)
     limits: Limits = field(default_factory=Limits)
+    uploads: documents.Limits = field(default_factory=documents.Limits)
 
 
 class Plane:

@@ -29,6 +29,7 @@ from kongdp import KONG_VERSION, __version__
 from kongdp.adminapi.api import AdminApi
 from kongdp.adminapi.context import NodeInfo
 from kongdp.adminapi.store import Store
+from kongdp.controlplane import documents
 from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.api import admin, status
 from kongdp.controlplane.api.app import build_app
@@ -310,6 +311,7 @@ def _options(settings: Settings, opened: Opened) -> Options:
             minutes_s=settings.kongdp_activity_1m_kept_s,
             hours_s=settings.kongdp_activity_1h_kept_s,
         ),
+        uploads=documents.Limits(settings.kongdp_document_max_size, settings.kongdp_spec_max_size),
     )
 
 

@@ -12,6 +12,7 @@ from kongdp.settings.kinds import (
     TEXTS,
     number,
     optional,
+    sized,
     spaced_words,
     whole,
     words,
@@ -285,4 +286,16 @@ class ControlPlaneSettings:
         "How long it keeps hours (366 days); then they go. The number of requests ever counted stays. At least "
         "kongdp_activity_1m_kept_s.",
         unit="seconds",
+    )
+    kongdp_document_max_size: int = setting(
+        sized(1024, 4 << 20),
+        "256k",
+        "Largest Markdown document of a service. Rendering takes about a second for 256k.",
+        unit="bytes",
+    )
+    kongdp_spec_max_size: int = setting(
+        sized(1024, 16 << 20),
+        "1m",
+        "Largest OpenAPI document of a version. However large, it may have 60,000 values, 64 deep.",
+        unit="bytes",
     )

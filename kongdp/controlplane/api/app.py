@@ -21,6 +21,7 @@ from kongdp.controlplane.api import (
     catalogue,
     config,
     core_entities,
+    documents,
     groups,
     live,
     problems,
@@ -28,7 +29,9 @@ from kongdp.controlplane.api import (
     status,
 )
 from kongdp.controlplane.catalogue import Catalogue
+from kongdp.controlplane.documents import Documents
 from kongdp.controlplane.plane import Plane
+from kongdp.controlplane.renderings import Renderings
 
 
 def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_max: int) -> FastAPI:
@@ -52,6 +55,8 @@ def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_
     app.include_router(core_entities.make_router(plane, make_admin, body_bytes_max))
     entries = Catalogue(plane.changes, partial(admin.call, make_admin), plane.clock)
     app.include_router(catalogue.make_router(entries, plane.database))
+    texts = Documents(plane.database, plane.options.uploads, plane.clock)
+    app.include_router(documents.make_router(entries, texts, Renderings(), plane.database))
     app.include_router(activity.make_router(entries, plane))
     endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 

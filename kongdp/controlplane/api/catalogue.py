@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from kongdp.controlplane.api.actors import actor_of
 from kongdp.controlplane.api.preconditions import IfMatch, expected_number, tagged
 from kongdp.controlplane.api.problems import ApiError
-from kongdp.controlplane.catalogue import Catalogue, Implementation, Service, Version
+from kongdp.controlplane.catalogue import Catalogue
+from kongdp.controlplane.catalogue_entries import Implementation, Service, Version
 from kongdp.controlplane.groups import DEFAULT
 from kongdp.controlplane.store.database import Database
 

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from kongdp.controlplane.accounts import SignInError
-from kongdp.controlplane.catalogue import CatalogueError
+from kongdp.controlplane.catalogue_entries import CatalogueError
 from kongdp.controlplane.changes import UnknownGroupError
 from kongdp.controlplane.groups import GroupError
 from kongdp.controlplane.ledger import PinError

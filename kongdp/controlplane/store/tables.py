@@ -311,6 +311,131 @@ implementations = sa.Table(
     sa.Column("updated_at", Time, nullable=False),
 )
 
+
+def _edited() -> tuple[sa.Column[Any], ...]:
+    """Of a row that people edit: how often, since when, when last."""
+    return (
+        sa.Column("edition", sa.Integer, nullable=False),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("updated_at", Time, nullable=False),
+    )
+
+
+def _owned(column: str, owner: str, **options: Any) -> sa.Column[str]:
+    """The id of the row that this one goes with."""
+    return sa.Column(column, Id, sa.ForeignKey(f"{owner}.id", ondelete="CASCADE"), nullable=False, **options)
+
+
+catalogue_documents = sa.Table(
+    "catalogue_documents",
+    METADATA,
+    _owned("service_id", "catalogue_services", primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    # As it was uploaded; what is shown is made of it at each showing.
+    sa.Column("content", sa.Text, nullable=False),
+    *_edited(),
+)
+
+catalogue_specs = sa.Table(
+    "catalogue_specs",
+    METADATA,
+    _owned("version_id", "catalogue_versions", primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("dialect", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    *_edited(),
+)
+
+# One row a setting; what has none is at its default.
+portal_settings = sa.Table(
+    "portal_settings",
+    METADATA,
+    sa.Column("name", Key, primary_key=True),
+    sa.Column("value", Json, nullable=False),
+)
+
+developers = sa.Table(
+    "developers",
+    METADATA,
+    sa.Column("id", Id, primary_key=True),
+    # In lower case: one person, one account.
+    sa.Column("email", Key, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    *_edited(),
+    sa.Index("ix_developers_status", "status"),
+)
+
+developer_sessions = sa.Table(
+    "developer_sessions",
+    METADATA,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    _owned("developer_id", "developers"),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("used_at", Time, nullable=False),
+    sa.Index("ix_developer_sessions_developer_id", "developer_id"),
+)
+
+applications = sa.Table(
+    "applications",
+    METADATA,
+    sa.Column("id", Id, primary_key=True),
+    _owned("developer_id", "developers"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("reference_id", Key, nullable=False, unique=True),
+    sa.Column("description", sa.Text, nullable=False),
+    *_edited(),
+    sa.Index("ix_applications_developer_id", "developer_id"),
+)
+
+# A version whose applications register has a row here; it goes with the implementation that its plugins are on.
+app_registrations = sa.Table(
+    "app_registrations",
+    METADATA,
+    _owned("implementation_id", "implementations", primary_key=True),
+    sa.Column("auth_type", sa.String(32), nullable=False),
+    sa.Column("auto_approve", sa.Boolean(create_constraint=False), nullable=False),
+    *_edited(),
+)
+
+registrations = sa.Table(
+    "registrations",
+    METADATA,
+    sa.Column("id", Id, primary_key=True),
+    _owned("application_id", "applications"),
+    _owned("version_id", "catalogue_versions"),
+    sa.Column("status", sa.String(16), nullable=False),
+    *_edited(),
+    sa.UniqueConstraint("application_id", "version_id"),
+    sa.Index("ix_registrations_version_id", "version_id"),
+    sa.Index("ix_registrations_status", "status"),
+)
+
+# Which user somebody is whom an OpenID provider knows.
+user_identities = sa.Table(
+    "user_identities",
+    METADATA,
+    sa.Column("issuer", Key, primary_key=True),
+    sa.Column("subject", Key, primary_key=True),
+    _owned("user_id", "users"),
+)
+
+# Sign-ins that have gone to the provider and are not back: for minutes, and each used once.
+sign_in_attempts = sa.Table(
+    "sign_in_attempts",
+    METADATA,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("browser", sa.String(64), nullable=False),
+    sa.Column("nonce", sa.Text, nullable=False),
+    sa.Column("verifier", sa.Text, nullable=False),
+    sa.Column("redirect_uri", sa.Text, nullable=False),
+    sa.Column("next", sa.Text, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("ix_sign_in_attempts_created_at", "created_at"),
+)
+
 # Whose a route is (or was): counts are asked for by version and service, also after the route has gone.
 activity_routes = sa.Table(
     "activity_routes",
