@@ -39,7 +39,8 @@ KERNEL = ROOT / "kongdp/http1/_head.pyx"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 BUILT = re.compile(r".*\.(so|c|pyc)")
 # Modules that are part of a declared distribution's interface, which therefore brings them along.
-BROUGHT_ALONG = {"pydantic": "fastapi"}  # the models of FastAPI's requests are pydantic's
+# The models of FastAPI's requests are pydantic's; NiceGUI shows its Socket.IO server.
+BROUGHT_ALONG = {"pydantic": "fastapi", "socketio": "nicegui"}
 
 
 def package_files() -> set[str]:

@@ -104,8 +104,6 @@ UNUSED: dict[str, tuple[str, bool]] = {
     "resolver_error_ttl": ("use dns_error_ttl", False),
     "resolver_stale_ttl": ("use dns_stale_ttl", False),
     "resolver_lru_cache_size": ("use dns_cache_size", False),
-    "admin_gui_ssl_cert": ("the console speaks plain HTTP", False),
-    "admin_gui_ssl_cert_key": ("the console speaks plain HTTP", False),
     "lua_ssl_verify_depth": ("a chain to the control plane may have any length", False),
     "lua_ssl_protocols": ("connections to the control plane are TLS 1.2 or 1.3", False),
     "cluster_ocsp": ("certificates of control planes are not asked for revocation", False),
