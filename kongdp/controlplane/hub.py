@@ -130,6 +130,11 @@ class Hub:
         """The data planes connected to this process."""
         return [plane for links in self._by_node.values() for plane in links if group_id in (None, plane.peer.group_id)]
 
+    def ask_renewal(self, node_id: str) -> bool:
+        """Ask a node for a new certificate; False when it is not connected here with one of ours."""
+        links = self._by_node.get(node_id, [])
+        return bool(links) and links[-1].ask_renewal()
+
     def dismiss(self, node_id: str, reason: str) -> None:
         """End every connection of a node (its certificate was revoked, its row deleted)."""
         for plane in list(self._by_node.get(node_id, [])):

@@ -72,12 +72,15 @@ def is_revoked(connection: sa.Connection, fingerprint: str) -> bool:
     return connection.scalar(query) is not None
 
 
-def issued_to_node(connection: sa.Connection, node_id: str) -> Sequence[sa.Row[Any]]:
-    """The rows of all certificates that were issued to a node, newest first."""
+def issued(
+    connection: sa.Connection, group_id: str, *, node_id: str | None, size: int, skip: int
+) -> tuple[Sequence[sa.Row[Any]], int]:
+    """Certificates of a group's nodes, or of one of them, newest first, from `skip` on; and how many there are."""
     table = tables.issued_certificates
-    return connection.execute(
-        sa.select(table).where(table.c.node_id == node_id).order_by(table.c.issued_at.desc(), table.c.serial)
-    ).all()
+    whose = [table.c.group_id == group_id, *([table.c.node_id == node_id] if node_id is not None else ())]
+    total = connection.scalar(sa.select(sa.func.count()).select_from(table).where(*whose)) or 0
+    query = sa.select(table).where(*whose).order_by(table.c.issued_at.desc(), table.c.serial)
+    return connection.execute(query.limit(size).offset(skip)).all(), total
 
 
 def pin(connection: sa.Connection, group_id: str, pem: str, title: str, now: float) -> PinnedCertificate:

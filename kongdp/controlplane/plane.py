@@ -20,7 +20,7 @@ from kongdp.controlplane.accounts import Accounts
 from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.authority import Authority
 from kongdp.controlplane.changes import Changes
-from kongdp.controlplane.cluster.est import Enrolment
+from kongdp.controlplane.cluster.est import Enrolment, Refusal
 from kongdp.controlplane.cluster.gate import Clocks, Gate
 from kongdp.controlplane.cluster.listener import ClusterListener
 from kongdp.controlplane.cluster.requests import Limits
@@ -79,6 +79,7 @@ class Plane:
         self.pulse = Pulse()
         self._trust = trust
         self._hub: Hub | None = None
+        self._enrolment: Enrolment | None = None
         self._ingest: CounterIngest | None = None
         self._gate: Gate | None = None
         self._listeners: list[ClusterListener] = []
@@ -92,6 +93,11 @@ class Plane:
         assert self._hub is not None, "started before use"
         return self._hub
 
+    @property
+    def refusals(self) -> list[Refusal]:
+        """The last refused requests for certificates of this process, newest first."""
+        return list(reversed(self._enrolment.refusals)) if self._enrolment is not None else []
+
     async def start(self) -> None:
         """Listen."""
         options = self.options
@@ -103,7 +109,7 @@ class Plane:
         )
         self.changes.subscribe(self._hub.changed_elsewhere)
         self._ingest = CounterIngest(self._store_counters)
-        enrolment = Enrolment(
+        enrolment = self._enrolment = Enrolment(
             self.authority,
             self.accounts,
             self.database,

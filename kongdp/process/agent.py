@@ -201,6 +201,7 @@ class Agent:
             apply=self._apply,
             hash_in_force=lambda: self.pipeline.in_force,
             on_announcement=self.push.announced,
+            on_renewal_wanted=self.trust.renew_now,
         )
         self._spawn(self.push.run(), "counter push")
         await self.sync.run()

@@ -185,7 +185,17 @@ class Trust:
         if decision.urgency is not self.urgency:
             self.urgency = decision.urgency
             self._say(now)
-        if decision.renew and self.enrols and (self._renewing is None or self._renewing.done()):
+        if decision.renew:
+            self._begin_renewal()
+
+    def renew_now(self) -> None:
+        """The control plane asks for it. A configured certificate is its operator's to replace."""
+        if not self.enrols:
+            log.warning("asked for a new certificate, but this node's is configured (cluster_cert) and not enrolled")
+        self._begin_renewal()
+
+    def _begin_renewal(self) -> None:
+        if self.enrols and self.identity is not None and (self._renewing is None or self._renewing.done()):
             self._renewing = asyncio.create_task(self._renew(), name="certificate renewal")
 
     def close(self) -> None:

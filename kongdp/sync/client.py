@@ -26,6 +26,7 @@ from kongdp.sync.session import (
     FrameKind,
     Note,
     Output,
+    Renew,
     SendBinary,
     SendPing,
     SendPong,
@@ -80,19 +81,21 @@ class SyncClient:
         apply: Callable[[bytes], Awaitable[Outcome]],
         hash_in_force: Callable[[], str],
         on_announcement: Callable[[bool], None] = lambda is_ours: None,
+        on_renewal_wanted: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         delay_s: Callable[[], float] = lambda: reconnect_delay_s(random.random),
     ) -> None:
         """`context` is asked for each connection, so that a renewed certificate is used by the next one. `apply`
         returns the hash in force or a report, and never raises. `on_announcement` tells for each connection whether
-        the control plane is ours.
+        the control plane is ours, `on_renewal_wanted` that such a one asks for a new certificate.
         """
         self._options = options
         self._context = context
         self._apply_frame = apply
         self._hash_in_force = hash_in_force
         self._on_announcement = on_announcement
+        self._on_renewal_wanted = on_renewal_wanted
         self._monotonic = monotonic
         self._wall = wall
         self._delay_s = delay_s
@@ -218,6 +221,8 @@ class SyncClient:
                     task = asyncio.create_task(self._apply(connection, frame), name="apply configuration")
                     self._applying.add(task)
                     task.add_done_callback(self._applying.discard)
+                case Renew():
+                    self._on_renewal_wanted()
                 case Note(text, is_warning):
                     log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
                 case End(reason):

@@ -46,6 +46,10 @@ CounterRow = tuple[str, int, str, int]
 """(route id, status code, source "kong" or "service", total since boot)."""
 
 
+# A text frame from a control plane of ours to a data plane that enrolled with it: get another certificate now. Kong's
+# data planes are never sent it; a node that does not know it says so in its log and goes on.
+RENEW_CERTIFICATE = b'{"type":"renew_certificate"}'
+
 # Buckets of the latencies that counter frames carry: those of Kong's request latency (exporter.lua 3.9), in ms.
 LATENCY_BOUNDS_MS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from kongdp.sync.messages import ErrorReport, encode_error, ping_payload
+from kongdp.sync.messages import RENEW_CERTIFICATE, ErrorReport, encode_error, ping_payload
 
 PING_INTERVAL_S = 30.0
 SILENCE_MAX_S = 45.0
@@ -71,7 +71,12 @@ class End:
     reason: str
 
 
-Output = SendBinary | SendPing | SendPong | Apply | Note | End
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The control plane asks for another certificate."""
+
+
+Output = SendBinary | SendPing | SendPong | Apply | Renew | Note | End
 
 
 class FrameKind(Enum):
@@ -101,6 +106,7 @@ class Session:
         "_hash",
         "_heard_at",
         "_is_applying",
+        "_is_ours",
         "_ping_at",
         "_waiting",
         "has_heard",
@@ -117,6 +123,7 @@ class Session:
         self._heard_at = 0.0
         self._ping_at = 0.0
         self._is_applying = False
+        self._is_ours = False
         self._waiting: bytes | None = None
         self.state = State.NEW
         self.has_heard = False
@@ -125,6 +132,7 @@ class Session:
         """The upgrade was accepted. `is_ours`: the answer announced our telemetry, so error frames are welcome too."""
         assert self.state is State.NEW, "a session serves one connection"
         self.state = State.OPEN
+        self._is_ours = is_ours
         self._errors_welcome = self._errors_welcome or is_ours
         self._heard_at = now
         return [SendBinary(self._basic_info), self._ping(now)]
@@ -142,6 +150,8 @@ class Session:
                 return []
             case FrameKind.PING:
                 return [SendPong(payload)]
+            case FrameKind.TEXT if self._is_ours and payload == RENEW_CERTIFICATE:
+                return [Renew()]
             case FrameKind.TEXT:
                 return [Note("ignored a text frame from the control plane", is_warning=True)]
             case FrameKind.CLOSE:

@@ -123,7 +123,9 @@ def test_our_own_client_enrols_and_renews(tmp_path: Path) -> None:
 
         def issued() -> list[str]:
             with plane.plane.database.read() as connection:
-                return [row.issued_to.split()[0] for row in ledger.issued_to_node(connection, node_id)]
+                rows, total = ledger.issued(connection, plane.group_id, node_id=node_id, size=10, skip=0)
+                assert total == len(rows)
+                return [row.issued_to.split()[0] for row in rows]
 
         assert sorted(await plane.plane.database.run(issued)) == ["certificate", "token"]
 

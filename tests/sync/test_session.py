@@ -2,13 +2,14 @@
 
 import pytest
 
-from kongdp.sync.messages import ErrorReport, decode_error
+from kongdp.sync.messages import RENEW_CERTIFICATE, ErrorReport, decode_error
 from kongdp.sync.session import (
     Apply,
     End,
     FrameKind,
     Note,
     Output,
+    Renew,
     SendBinary,
     SendPing,
     SendPong,
@@ -177,6 +178,13 @@ def test_pings_are_answered_when_a_control_plane_sends_them() -> None:
 def test_text_frame_is_noted_when_it_comes_instead_of_binary() -> None:
     """2.3: configurations are binary frames; a text frame is no reason to lose the link."""
     (note,) = Link().receive(FrameKind.TEXT, b"{}")
+    assert isinstance(note, Note)
+
+
+def test_a_new_certificate_is_got_when_our_control_plane_asks() -> None:
+    """Only ours may: from another's the frame is a text frame as any."""
+    assert Link(is_ours=True).receive(FrameKind.TEXT, RENEW_CERTIFICATE) == [Renew()]
+    (note,) = Link().receive(FrameKind.TEXT, RENEW_CERTIFICATE)
     assert isinstance(note, Note)
 
 

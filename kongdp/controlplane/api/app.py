@@ -19,6 +19,7 @@ from kongdp.controlplane.api import (
     activity,
     admin,
     catalogue,
+    certificates,
     config,
     core_entities,
     documents,
@@ -48,6 +49,7 @@ def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_
     app.include_router(status.make_router(plane, node_id))
     app.include_router(groups.make_router(plane))
     app.include_router(accounts.make_router(plane))
+    app.include_router(certificates.make_router(plane))
     app.include_router(live.make_router(plane))
     app.include_router(revisions.make_router(plane))
     api = make_admin(plane.changes.store(plane.default_group_id))

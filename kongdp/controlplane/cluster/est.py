@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,11 +31,24 @@ LOG = logging.getLogger("kongdp.controlplane.est")
 PREFIX = "/.well-known/est/"
 # A set-up script uses its token within seconds; pulling an image may take minutes.
 SCRIPT_TOKEN_LIFETIME_S = 1800.0
+# The last refused requests, for whoever wonders why a node does not come.
+REFUSALS_MAX = 50
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
 CHALLENGE = (
     ("WWW-Authenticate", 'Basic realm="kongdp", charset="UTF-8"'),
     ("WWW-Authenticate", 'Bearer realm="kongdp"'),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request for a certificate that was refused: when, from where, for what, and why."""
+
+    at: float
+    address: str
+    operation: str
+    status: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,7 @@ class Enrolment:
         self._database = database
         self._lifetime_s = lifetime_s
         self._clock = clock
+        self.refusals: deque[Refusal] = deque(maxlen=REFUSALS_MAX)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request under PREFIX."""
@@ -72,21 +87,26 @@ class Enrolment:
         if handler is None:
             is_known = operation in {name for _method, name in handlers}
             return message(405 if is_known else 404)
-        try:
-            return await self._database.run(handler)
-        except _Refusal as refusal:
-            return refusal.response
-        except RequestRefusedError as error:
-            return message(400, str(error))
+        return await self._answer(request, operation, handler)
 
     async def answer_token(self, request: Request, group: str) -> Response:
         """A one-time token for whoever signs in: what the set-up script exchanges a password for."""
         if request.method != "POST":
             return message(405)
+        return await self._answer(request, "enrolment token", lambda: self._token(request, group))
+
+    async def _answer(self, request: Request, operation: str, handler: Callable[[], Response]) -> Response:
+        """The handler's answer; a refusal is kept for whoever looks."""
         try:
-            return await self._database.run(self._token, request, group)
+            response = await self._database.run(handler)
         except _Refusal as refusal:
-            return refusal.response
+            response = refusal.response
+        except RequestRefusedError as error:
+            response = message(400, str(error))
+        if response.status >= 400:
+            said = response.body.decode().strip()
+            self.refusals.append(Refusal(self._clock(), request.peer, operation, response.status, said))
+        return response
 
     def _token(self, request: Request, group: str) -> Response:
         user = self._signed_in(request)

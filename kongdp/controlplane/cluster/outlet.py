@@ -24,7 +24,14 @@ from kongdp.controlplane.nodes import (
     VERSION_INCOMPATIBLE,
 )
 from kongdp.entities.hashing import EMPTY_HASH
-from kongdp.sync.messages import ErrorReport, MessageError, decode_basic_info, decode_error, decode_ping
+from kongdp.sync.messages import (
+    RENEW_CERTIFICATE,
+    ErrorReport,
+    MessageError,
+    decode_basic_info,
+    decode_error,
+    decode_ping,
+)
 
 LOG = logging.getLogger("kongdp.controlplane.outlet")
 BASIC_INFO_TIMEOUT_S = 5.0
@@ -186,6 +193,13 @@ class DataPlane:
         if self._is_unsent and self._link is not None and self._offered is not None and not self._link.is_sending:
             self._is_unsent = False
             self._link.send_binary(self._offered.frame)
+
+    def ask_renewal(self) -> bool:
+        """Ask the node for a new certificate; False when it is none of ours, and has none to renew with us."""
+        if self._link is None or not (self._is_joined and self.peer.is_ours):
+            return False
+        self._link.send_text(RENEW_CERTIFICATE)
+        return True
 
     def dismiss(self, reason: str) -> None:
         """End the connection for a reason of the control plane's own."""

@@ -247,4 +247,16 @@ def _node_stops(page: Page, docker: Docker) -> None:
 
 
 def _node_and_certificate(page: Page, picture: Take) -> None:
-    """9: the node's page has its certificate's end."""
+    """9: the certificate's end is shown; a renewal gives a second valid one while the first still works."""
+    menu(page, "Certificates")
+    rows = page.get_by_role("row").filter(has_text="days left")
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="Renew now").click()
+    expect(rows).to_have_count(2)
+    # The password that was wrong is among the refused requests, without what was typed.
+    expect(page.get_by_role("row").filter(has_text="wrong user name or password")).to_be_visible()
+    picture(page, "08 Certificates")
+    page.locator("tbody a").first.click()
+    expect(page.get_by_role("heading", name="Status", exact=True)).to_be_visible()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    picture(page, "09 Runtime instance")

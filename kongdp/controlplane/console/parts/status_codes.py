@@ -33,10 +33,19 @@ class StatusCodes:
     """The card. Call `show` once."""
 
     def __init__(
-        self, visit: Visit, path: str, *, title: str = "Status Codes", frame_key: str, view: str, zone: str
+        self,
+        visit: Visit,
+        path: str,
+        *,
+        title: str = "Status Codes",
+        query: Mapping[str, str] | None = None,
+        frame_key: str,
+        view: str,
+        zone: str,
     ) -> None:
         self._visit = visit
         self._path = path
+        self._query = dict(query or {})
         self._title = title
         self._frame = frame_key if frame_key in FRAMES else FRAME_DEFAULT
         self._is_list = view == "list"
@@ -71,7 +80,7 @@ class StatusCodes:
 
     async def _read(self, *, is_first: bool = False) -> None:
         ask = self._visit.ask if is_first else self._visit.ask.unattended()
-        record = await ask.get(self._path, frame=self._frame)
+        record = await ask.get(self._path, **self._query, frame=self._frame)
         found = (record["codes"], record["points"], record["end"] // record["step"])
         if found == self._shown:
             return
@@ -122,7 +131,7 @@ class StatusCodes:
                 )
 
                 async def call() -> None:
-                    text = await self._visit.ask.text(f"{self._path}.csv", **query)
+                    text = await self._visit.ask.text(f"{self._path}.csv", **self._query, **query)
                     ui.download.content(text, "status-codes.csv", "text/csv")
 
                 if await form.submit(call):

@@ -17,7 +17,7 @@ from kongdp.controlplane.console.parts.facts import SYMBOLS, number
 
 PAGE_SIZE = 25
 Row = dict[str, Any]
-Kind = Literal["text", "link", "pill", "code", "time", "actions"]
+Kind = Literal["text", "link", "pill", "code", "time", "life", "actions"]
 SEARCH_WAIT_MS = 300
 
 # Vue templates; values are bound, so they stay text.
@@ -31,6 +31,9 @@ _SLOTS: Mapping[str, str] = {
         </q-td>""",
     "time": """<q-td :props="props"><time v-if="props.value" :title="new Date(props.value * 1000).toISOString()">
         {{ new Date(props.value * 1000).toLocaleString() }}</time></q-td>""",
+    "life": """<q-td :props="props"><div class="life" role="img"
+        :aria-label="Math.round(props.value * 100) + ' % of its life is over'"><span :style="{width: props.value * 100 + '%'}">
+        </span></div><div class="note">{{ props.row[props.col.name + '_note'] }}</div></q-td>""",
     "actions": """<q-td :props="props" class="row-actions"><q-btn v-for="each in props.value" :key="each.key" flat dense
         no-caps class="quiet-button" :label="each.text" :aria-label="each.text + ' ' + (props.row._name || '')"
         @click="() => $parent.$emit('act', {act: each.key, key: props.row.id})" /></q-td>""",

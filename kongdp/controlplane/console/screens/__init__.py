@@ -8,13 +8,17 @@ from kongdp.controlplane.console.screens import (  # isort: skip
     runtimes,
     group,
     configure_runtime,
+    node,
+    certificates,
     missing,
 )
 
 __all__ = [
+    "certificates",
     "configure_runtime",
     "group",
     "missing",
+    "node",
     "overview",
     "runtimes",
     "service",

@@ -1,0 +1,80 @@
+"""Endpoints of nodes' certificates: which were issued, which requests were refused, and "renew now".
+
+In: HTTP.  Out: JSON; rows are `ledger`'s, a renewal is the node's to do. Cold. Source: ours; walkthrough section 8.4.
+"""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+
+from kongdp.controlplane import ledger, nodes
+from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page
+from kongdp.controlplane.api.problems import ApiError
+from kongdp.controlplane.nodes import Node
+from kongdp.controlplane.plane import Plane
+
+NodeFilter = Annotated[str | None, Query(max_length=64, description="id of a node; all of the group when absent")]
+
+
+def make_router(plane: Plane) -> APIRouter:
+    """The endpoints over a running control plane."""
+    router = APIRouter(prefix="/v2", tags=["certificates"])
+
+    @router.get("/control-planes/{group}/node-certificates")
+    async def list_issued(
+        group: GroupName, node: NodeFilter = None, size: PageSize = 100, number: PageNumber = 1
+    ) -> dict[str, Any]:
+        """Certificates issued to the group's nodes, newest first."""
+        found = await find_group(plane, group)
+
+        def read() -> tuple[list[dict[str, Any]], int]:
+            with plane.database.read() as connection:
+                rows, total = ledger.issued(connection, found.id, node_id=node, size=size, skip=(number - 1) * size)
+                names = {each.id: each.hostname or each.ip for each in nodes.in_group(connection, found.id)}
+                return [_shown(row, names, plane.clock()) for row in rows], total
+
+        items, total = await plane.database.run(read)
+        return {"now": plane.clock(), **page(items, total, size, number)}
+
+    @router.post("/control-planes/{group}/nodes/{node_id}/renew-certificate", status_code=202)
+    async def renew(group: GroupName, node_id: str) -> JSONResponse:
+        """Ask a node for a new certificate. It makes a new key and enrols with the present one; traffic goes on."""
+        found = await find_group(plane, group)
+
+        def read() -> Node | None:
+            with plane.database.read() as connection:
+                return nodes.find(connection, node_id)
+
+        node = await plane.database.run(read)
+        if node is None or node.group_id != found.id:
+            raise ApiError(404, f"there is no node {node_id!r} in this group")
+        if not plane.hub.ask_renewal(node_id):
+            said = "the node is not connected here with a certificate of this control plane, so it cannot be asked"
+            raise ApiError(409, said)
+        return JSONResponse({"asked": True}, 202)
+
+    @router.get("/certificate-refusals")
+    async def refusals() -> dict[str, Any]:
+        """The last requests for certificates that this process refused, newest first."""
+        return {"items": [asdict(each) for each in plane.refusals]}
+
+    return router
+
+
+def _shown(row: sa.Row[Any], names: dict[str, str], now: float) -> dict[str, Any]:
+    state = "revoked" if row.revoked_at is not None else "expired" if row.not_after <= now else "valid"
+    return {
+        "serial": row.serial,
+        "fingerprint": row.fingerprint,
+        "node": row.node_id,
+        "hostname": names.get(row.node_id, ""),
+        "not_before": row.not_before,
+        "not_after": row.not_after,
+        "issued_at": row.issued_at,
+        "issued_to": row.issued_to,
+        "revoked_at": row.revoked_at,
+        "state": state,
+    }
