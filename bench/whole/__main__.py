@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--peers", nargs="+", default=list(DEFAULT_PEERS), metavar="PEER",
         help=f"of {', '.join(peers.PEERS)}; kong=PATH; NAME=COMMAND for another kongdp",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each scenario (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of each scenario (3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds of each measurement (2)")
     parser.add_argument("--gateway-cores", default=str(cores[0]), help=f"comma-separated ({cores[0]})")
     parser.add_argument("--load-core", type=int, default=cores[-1], help=f"of upstream and generator ({cores[-1]})")

@@ -15,7 +15,7 @@ from typing import Any
 from bench import machine
 from bench.whole import measure
 from bench.whole.configs import Place, Setup
-from bench.whole.peers import Kong, Kongdp, Peer
+from bench.whole.peers import PEERS, Kong, Kongdp, Peer
 from bench.whole.processes import CommandError, free_port
 from bench.whole.scenarios import Scenario
 from bench.whole.upstream import Upstream
@@ -87,7 +87,7 @@ class Bench:
         """The scenario's gateways, started; those of other setups than its own are ended."""
         for key in [key for key in self._running if key[1] not in scenario.setups]:
             self._running.pop(key).stop()
-        suited = {name: kind for name, kind in self._kinds.items() if fits(scenario, kind)}
+        suited = {name: kind for name, kind in self._kinds.items() if fits(scenario, name, kind)}
         rows: dict[str, list[Peer]] = {}
         for name, kind in suited.items():
             started = [self._started(name, kind, setup) for setup in scenario.setups if kind.runs(setup)]
@@ -133,10 +133,12 @@ def label_of(peer: Peer) -> str:
     return f"{peer.name} ({peer.setup.label()})" if peer.setup.label() else peer.name
 
 
-def fits(scenario: Scenario, kind: type[Peer]) -> bool:
-    """Whether the scenario makes sense for this kind of gateway."""
+def fits(scenario: Scenario, name: str, kind: type[Peer]) -> bool:
+    """Whether the scenario is for this gateway: by its name, or as another kongdp or Kong of the command line."""
+    if not scenario.only or name in scenario.only:
+        return True
     families = {"kongdp": Kongdp, "kong": Kong}
-    return not scenario.only or any(issubclass(kind, families[name]) for name in scenario.only)
+    return name not in PEERS and any(issubclass(kind, families[one]) for one in scenario.only if one in families)
 
 
 def say(line: str) -> None:

@@ -35,7 +35,7 @@ class Scenario:
     title: str
     load: Load
     setups: tuple[Setup, ...] = (PLAIN,)
-    only: tuple[str, ...] = ()  # kinds of peers it makes sense for; empty: all
+    only: tuple[str, ...] = ()  # peers it is for, by name ("kongdp" also stands for other checkouts); empty: all
     tags: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -61,11 +61,22 @@ SCENARIOS: dict[str, Scenario] = {
     "websocket": Scenario("WebSocket, messages of 100 bytes", Load(path="/ws", generator="websocket", connections=32)),
     "rate-1000": Scenario("1,000 requests/s, open loop", Load(generator="rate", rate=1000)),
     "rate-4000": Scenario("4,000 requests/s, open loop", Load(generator="rate", rate=4000)),
-    "routes": Scenario("10,000 routes, one asked", Load(), (PLAIN, Setup(routes=10_000)), tags=HEADLINE),
-    "routes-spread": Scenario(
-        "1,000 routes asked in turn of 10,000", Load(spread=1000), (Setup(routes=1001), Setup(routes=10_000))
+    "routes": Scenario(
+        "10,000 routes, one asked",
+        Load(),
+        (PLAIN, Setup(routes=10_000)),
+        only=("nginx", "haproxy", "envoy", "kongdp", "kong"),
+        tags=HEADLINE,
     ),
-    "workers": Scenario("Two workers", Load(), (PLAIN, Setup(workers=2)), tags=HEADLINE),
+    "routes-spread": Scenario(
+        "1,000 routes asked in turn of 10,000",
+        Load(spread=1000),
+        (Setup(routes=1001), Setup(routes=10_000)),
+        only=("nginx", "haproxy", "kongdp", "kong"),
+    ),
+    "workers": Scenario(
+        "Two workers", Load(), (PLAIN, Setup(workers=2)), only=("nginx", "kongdp", "kong"), tags=HEADLINE
+    ),
     "access-log": Scenario("Access log on", Load(), (PLAIN, Setup(access_log=True))),
     "counters": Scenario(
         "Cost of counting", Load(), (Setup(counters=False), PLAIN), only=("kongdp",), tags=frozenset({"counters"})
