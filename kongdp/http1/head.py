@@ -15,7 +15,8 @@ from kongdp.http1.framing import CLEARED_STATUSES, check_transfer_encoding, cont
 from kongdp.http1.messages import NO_LENGTH, BadMessage, RequestHead, ResponseHead
 from kongdp.http1.scan import Scanned
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PORT = rb"(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::" + _PORT + rb")?")
 
 CHARSET_TYPES = frozenset(
     (
@@ -45,6 +46,11 @@ _FIRST_LINE_ONLY = {
 }
 
 
+def is_host(value: bytes) -> bool:
+    """Whether a Host, or the authority of a request-target, is a name or an address with an optional port and nothing else."""
+    return _HOST.fullmatch(value) is not None
+
+
 def _bad(detail: str) -> BadMessage:
     return BadMessage(400, "Bad request", detail)
 
@@ -53,11 +59,12 @@ def edit_request(head: RequestHead, scanned: Scanned) -> None:
     """Read what was found in a request into `head` and set `head.kept`. Raises BadMessage."""
     kept, found, _ = scanned
     connection: list[bytes] | None = None
+    upgrade: bytes | None = None
     for what, value in found:
         if what == kind.HOST:
             if head.host is not None:
                 raise _bad("more than one Host field")
-            if not _HOST.fullmatch(value):
+            if not is_host(value):
                 raise _bad(f"Host is not a name with an optional port: {value[:80]!r}")
             head.host = value
         elif what == kind.CONNECTION:
@@ -75,8 +82,9 @@ def edit_request(head: RequestHead, scanned: Scanned) -> None:
         elif what == kind.EXPECT:
             head.expect_continue = value.lower() == b"100-continue"
         elif what == kind.UPGRADE:
-            # Kong forwards this token alone, whatever Connection says; every other one is removed
-            head.websocket = head.minor == 1 and value.lower() == b"websocket"
+            # Kong forwards this token alone, whatever Connection says; every other one, and one among several, is removed
+            head.websocket = upgrade is None and head.minor == 1 and value.lower() == b"websocket"
+            upgrade = value
         elif what == kind.TE:
             head.te_trailers = head.te_trailers or b"trailers" in tokens(value)
     if head.chunked and head.content_length >= 0:

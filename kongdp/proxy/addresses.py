@@ -42,24 +42,33 @@ class Trust:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return any(parsed in network for network in self.networks if network.version == parsed.version)
+        # a listener for both families shows IPv4 peers as ::ffff:a.b.c.d
+        plain = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped else parsed
+        return any(plain in network for network in self.networks if network.version == plain.version)
 
     def real_address(self, claims: Sequence[str]) -> str | None:
-        """The client's address among those a trusted peer lists: the last, or with `recursive` the rightmost not trusted."""
-        usable = [address for address in (_bare(claim) for claim in claims) if address]
-        if not usable:
-            return None
-        if not self.recursive:
-            return usable[-1]
-        for address in reversed(usable):
-            if not self.trusts(address):
-                return address
-        return usable[0]
+        """The client's address among those a trusted peer lists: the last, or with `recursive` the rightmost not trusted.
+
+        What stands left of a member that is no address is not believed: nobody knows who put it there (nginx).
+        """
+        found = None
+        for claim in reversed(claims):
+            if not claim.strip():
+                continue
+            address = _bare(claim)
+            if address is None:
+                break
+            found = address
+            if not self.recursive or not self.trusts(address):
+                break
+        return found
 
 
 def _bare(claim: str) -> str | None:
     """The IP literal in a list member that may carry a port; None when it is none."""
     claim = claim.strip()
+    if "%" in claim:
+        return None  # Python would take a scope, that is any text, for part of an address
     candidates = [claim]
     if claim.startswith("["):
         candidates = [claim[1:].partition("]")[0]]

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from kongdp.http1 import target
+from kongdp.http1.head import is_host
 from kongdp.http1.messages import Fields, RequestHead, ResponseHead
 from kongdp.http1.writer import CHUNKED, CLOSE, KEEP_ALIVE, LAST_CHUNK, chunk, content_length_line
 from kongdp.proxy import failures
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from kongdp.routing.route import Match
 
 NAMELESS = b"kong"
+
+_REFUSED_METHODS = frozenset((b"TRACE", b"CONNECT"))
+"""An answer to CONNECT begins a tunnel, wherever the upstream reads it so: nothing of it may be forwarded."""
 
 _HTTPS_LINES = b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"
 
@@ -111,14 +115,14 @@ class Exchange(Tries):
         else:
             parsed = target.parse(raw, head.method)
             self.raw_path, self.query = raw, b""
-            if parsed is None or parsed.form is not target.Form.ABSOLUTE:
+            if parsed is None or parsed.form is not target.Form.ABSOLUTE or not is_host(parsed.authority):
                 self.refuse(400, "Bad request")
                 return None
             self.raw_path, self.query, authority = parsed.path, parsed.query, parsed.authority
         if target.is_refused(self.raw_path):
             self.refuse(400, "Bad request")
             return None
-        if head.method == b"TRACE":
+        if head.method in _REFUSED_METHODS:
             self.refuse(405, "Method not allowed")
             return None
         return authority

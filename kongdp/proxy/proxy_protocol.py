@@ -7,6 +7,7 @@ Source: haproxy's PROXY protocol specification, sections 2.1 and 2.2.
 """
 
 import ipaddress
+import re
 import struct
 
 from kongdp.errors import KongdpError, Source
@@ -15,7 +16,11 @@ SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V1_BYTES_MAX = 107
 PREAMBLE_BYTES_MAX = 4096
 
+# No more than this is an address: Python's own reading would let a scope pass, "%" and whatever follows, into forwarded fields.
+_V1_LINE = re.compile(rb"PROXY TCP([46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) [0-9]{1,5} [0-9]{1,5}")
+_V1_UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [\x20-\x7e]*)?")
 _V2_HEADER_BYTES = 16
+_V2_PORTS_BYTES = 4
 _LOCAL, _PROXY = 0x20, 0x21
 
 
@@ -40,15 +45,19 @@ def _version_1(data: bytes) -> tuple[str | None, int] | None:
         if len(data) > V1_BYTES_MAX:
             raise PreambleError(f"PROXY line longer than {V1_BYTES_MAX} bytes")
         return None
-    parts = data[:end].split(b" ")
-    if len(parts) >= 2 and parts[1] == b"UNKNOWN":
+    if end + 2 > V1_BYTES_MAX:
+        raise PreambleError(f"PROXY line longer than {V1_BYTES_MAX} bytes")
+    if _V1_UNKNOWN.fullmatch(data, 0, end):
         return None, end + 2
-    if len(parts) != 6 or parts[1] not in (b"TCP4", b"TCP6"):
+    parts = _V1_LINE.fullmatch(data, 0, end)
+    if parts is None:
         raise PreambleError("malformed PROXY line")
+    build = ipaddress.IPv4Address if parts[1] == b"4" else ipaddress.IPv6Address
     try:
-        return str(ipaddress.ip_address(parts[2].decode("ascii"))), end + 2
-    except (ValueError, UnicodeDecodeError):
-        raise PreambleError("malformed source address in the PROXY line") from None
+        build(parts[3].decode())
+        return str(build(parts[2].decode())), end + 2
+    except ValueError:
+        raise PreambleError("malformed address in the PROXY line") from None
 
 
 def _version_2(data: bytes) -> tuple[str | None, int] | None:
@@ -65,6 +74,6 @@ def _version_2(data: bytes) -> tuple[str | None, int] | None:
     size = {0x1: 4, 0x2: 16}.get(family >> 4)
     if command == _LOCAL or size is None:
         return None, end
-    if length < size:
+    if length < 2 * size + _V2_PORTS_BYTES:
         raise PreambleError("PROXY preamble shorter than its addresses")
     return str(ipaddress.ip_address(data[_V2_HEADER_BYTES : _V2_HEADER_BYTES + size])), end

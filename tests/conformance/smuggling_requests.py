@@ -300,6 +300,12 @@ LINES = (
         b"CONNECT gw.test:80 HTTP/1.1\r\n" + HOST + b"\r\n" + SMUGGLED,
         "RFC 9110 section 9.3.6: a tunnel for nobody; 400 as recorded",
     ),
+    refused(
+        "CONNECT with a path",
+        b"CONNECT /a HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+        "RFC 9110 section 9.3.6: an upstream may take what follows for a tunnel; 405 as nginx since 1.21.1",
+        405,
+    ),
     refused("TRACE", b"TRACE /a HTTP/1.1\r\n" + HOST + b"\r\n", "RFC 9110 section 9.3.8", 405),
     served(
         "fragment",
@@ -327,6 +333,28 @@ LINES = (
     ),
     refused(
         "Host with a bad port", b"GET /a HTTP/1.1\r\nHost: gw.test:80x\r\n\r\n", "host header attacks (Kettle 2013)"
+    ),
+    refused(
+        "Host with a port beyond 65535",
+        b"GET /a HTTP/1.1\r\nHost: gw.test:65536\r\n\r\n",
+        "RFC 3986 section 3.2.3, TCP",
+    ),
+    served("Host with the last port", b"GET /a HTTP/1.1\r\nHost: gw.test:65535\r\n\r\n", "TCP", (b"GET", b"")),
+    *(
+        refused(f"authority {name}", b"GET http://" + authority + b"/a HTTP/1.1\r\n" + HOST + b"\r\n", source)
+        for name, authority, source in (
+            ("with userinfo", b"evil@gw.test", "RFC 9110 section 4.2.4; host header attacks (Kettle 2013)"),
+            ("with a bad port", b"gw.test:80x", "RFC 3986 section 3.2.3"),
+            ("with a port beyond 65535", b"gw.test:65536", "RFC 3986 section 3.2.3, TCP"),
+            ("with an open bracket", b"[::1", "RFC 3986 section 3.2.2"),
+            ("with a quote", b'gw"test', "RFC 3986 section 3.2.2"),
+            ("with a backslash", b"gw.test\\evil", "RFC 3986 section 3.2.2; URL confusion (Orange Tsai 2017)"),
+            ("with a scope", b"[fe80::1%25eth0]", "RFC 6874; nginx"),
+            ("that is empty", b"", "RFC 9110 section 4.2.1"),
+        )
+    ),
+    served(
+        "authority and Host differ", b"GET http://other.test/a HTTP/1.1\r\n" + HOST + b"\r\n", "recorded", (b"GET", b"")
     ),
     refused("Host hidden by a space", b"GET /a HTTP/1.1\r\nHost : gw.test\r\n\r\n", "RFC 9112 section 5.1"),
     refused("Connection names Host", GET + b"Connection: Host\r\n\r\n", "hop-by-hop abuse (Davison 2019)"),

@@ -6,6 +6,7 @@ from kongdp.http1.parser import HeadLimits, parse_request_head
 from kongdp.proxy.addresses import ClientAddress, Trust
 
 LIST = "127.0.0.1, 10.0.0.1, 192.168.0.1, 127.0.0.1, 172.16.0.1"
+LAST = Trust.build(["127.0.0.1"], "X-Forwarded-For", recursive=False)
 RECURSIVE = Trust.build(["127.0.0.1", "172.16.0.1", "192.168.0.1"], "X-Forwarded-For", recursive=True)
 
 
@@ -26,6 +27,11 @@ def lines(trust: Trust, fields: str, *, peer: str = "127.0.0.1", source: str | N
         (RECURSIVE, f"X-Forwarded-For: {LIST}\r\n", "10.0.0.1", f"{LIST}, 127.0.0.1"),
         (RECURSIVE, "X-Forwarded-For: 10.0.0.1:15, 192.168.0.1:9\r\n", "10.0.0.1", "10.0.0.1:15, 192.168.0.1:9, 127.0.0.1"),
         (RECURSIVE, "X-Forwarded-For: nonsense\r\n", "127.0.0.1", "nonsense, 127.0.0.1"),
+        (RECURSIVE, "X-Forwarded-For: 6.6.6.6, unknown, 192.168.0.1\r\n", "192.168.0.1", "6.6.6.6, unknown, 192.168.0.1, 127.0.0.1"),
+        (LAST, "X-Forwarded-For: 6.6.6.6, unknown\r\n", "127.0.0.1", "6.6.6.6, unknown, 127.0.0.1"),
+        (LAST, "X-Forwarded-For: 6.6.6.6, fe80::1%x\"y\r\n", "127.0.0.1", "6.6.6.6, fe80::1%x\"y, 127.0.0.1"),
+        (LAST, "X-Forwarded-For: 6.6.6.6, 7.7.7.7, \r\n", "7.7.7.7", "6.6.6.6, 7.7.7.7,, 127.0.0.1"),
+        (LAST, "X-Forwarded-For: [2001:db8::1]:443\r\n", "2001:db8::1", "[2001:db8::1]:443, 127.0.0.1"),
         (Trust.build(["0.0.0.0/0"], "X-Forwarded-For", recursive=False), "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\n", "2.2.2.2",
          "1.1.1.1, 2.2.2.2, 127.0.0.1"),
     ],
@@ -61,10 +67,12 @@ def test_forwarded_lines_when_claims_are_trusted_or_not() -> None:
 
 
 def test_trusts_when_addresses_are_odd() -> None:
-    """Families never match each other; a Unix peer needs `unix:`."""
+    """A mapped IPv4 address counts as what it maps (nginx's ngx_cidr_match); a Unix peer needs `unix:`."""
     trust = Trust.build(["10.0.0.0/8", "unix:"], "X-Real-IP", recursive=False)
     assert trust.trusts("10.1.2.3")
     assert trust.trusts("unix:")
-    assert not trust.trusts("::ffff:10.1.2.3")
+    assert trust.trusts("::ffff:10.1.2.3")
+    assert not trust.trusts("::ffff:11.1.2.3")
+    assert not trust.trusts("::10.1.2.3")
     assert not trust.trusts("nonsense")
     assert not Trust().trusts("unix:")
