@@ -140,8 +140,9 @@ def table(plan: Plan, tally: Tally) -> str:
     troubles = [f"{why}: {count:,}" for why, count in tally.errors.items()]
     troubles += [f"due but never sent: {tally.unsent:,}"] if tally.unsent else []
     lines.append("errors       " + (", ".join(troubles) or "none"))
-    lines.append("latency      " + _percentiles(tally.latency))
-    if plan.rate:
+    if done:
+        lines.append("latency      " + _percentiles(tally.latency))
+    if done and plan.rate:
         lines.append("from sending " + _percentiles(tally.service))
     return "\n".join(lines)
 

@@ -2,9 +2,9 @@
 
     python -m bench.publish headline=.artifacts/bench/20261126-154500.json others=... soak=.artifacts/bench/soak.json
 
-Each NAME=FILE (a result, or a text or Markdown file with what a command printed) replaces what stands in RESULTS.md between `<!-- NAME -->` and `<!-- /NAME -->`, and writes its charts and,
-shortened to four digits, its figures to bench/results. Figures of `parts` come from `.ci/bench parts`, of `soak` from
-bench/soak.
+Each NAME=FILE (a result, or a text or Markdown file with what a command printed) replaces what stands in RESULTS.md
+between `<!-- NAME -->` and `<!-- /NAME -->`, and writes its charts and, shortened to four digits, its figures to
+bench/results. Figures of `parts` come from `.ci/bench parts`, of `soak` from bench/soak.
 """
 
 import json
