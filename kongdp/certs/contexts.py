@@ -14,7 +14,7 @@ import ssl
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kongdp.errors import KongdpError, Source
 
@@ -62,6 +62,12 @@ VERSIONS = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+
+
+SESSIONS_MAX = 128
+"""Names whose last session one context towards upstreams keeps, about 20 KiB each; names may come from clients (preserve_host)."""
+
+C = TypeVar("C", bound=ssl.SSLContext)
 
 
 class CertificateError(KongdpError):
@@ -215,13 +221,13 @@ def upstream_client_context(
     anchors: Sequence[bytes] = (),
     pair: Pair | None = None,
     protocols: Iterable[str] = ("TLSv1.2", "TLSv1.3"),
-) -> ssl.SSLContext:
+) -> "ResumingContext":
     """A context towards a service's targets (ALPN http/1.1). Protocols that leave a gap count as the whole range.
 
     With `verify` the chain must end in `anchors` and the name must match; without anchors nothing is trusted, as in
     Kong. Depth is not OpenSSL's business here, see `count_issuers`.
     """
-    context = _client_context(trusts_system=False)
+    context = _prepared(ResumingContext(ssl.PROTOCOL_TLS_CLIENT), trusts_system=False)
     _set_versions(context, [VERSIONS[name] for name in protocols])
     context.check_hostname = verify
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
@@ -268,8 +274,48 @@ def issuers_max(verify_depth: int) -> int:
     return verify_depth + 1 if verify_depth else 0
 
 
+class ResumingContext(ssl.SSLContext):
+    """A client context whose connections resume the session that an earlier one to the same name has left behind.
+
+    asyncio and uvloop have no argument for a session, but both make their TLS objects by `wrap_bio`. A session is kept
+    as the connection's own TLS object, because tickets of TLS 1.3 come after the handshake.
+    """
+
+    _left: dict[str, ssl.SSLObject]
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """As in the base class, with the name's session if there is one."""
+        left = getattr(self, "_left", {}).get(server_hostname)
+        if session is None and left is not None and left.session is not None and left.session.has_ticket:
+            session = left.session
+        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+    def remember(self, connection: ssl.SSLObject) -> None:
+        """Let later connections to the same name resume this one's session. Only for one that passed every check.
+
+        A resumed handshake shows no certificate: it stands on the checks of the first one.
+        """
+        if not hasattr(self, "_left"):
+            self._left = {}
+        name = connection.server_hostname or ""
+        self._left.pop(name, None)
+        if len(self._left) >= SESSIONS_MAX:
+            del self._left[next(iter(self._left))]
+        self._left[name] = connection
+
+
 def _client_context(trusts_system: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _prepared(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trusts_system=trusts_system)
+
+
+def _prepared(context: C, *, trusts_system: bool) -> C:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if trusts_system:

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from kongdp import __version__
-from kongdp.certs.contexts import Pair, ServerOptions, server_context, server_options, upstream_client_context
+from kongdp.certs.contexts import (
+    Pair,
+    ResumingContext,
+    ServerOptions,
+    server_context,
+    server_options,
+    upstream_client_context,
+)
 from kongdp.http1.parser import HeadLimits
 from kongdp.plugins.rates import SharedRates, private_rates
 from kongdp.proxy.addresses import Trust
@@ -211,11 +218,12 @@ class UpstreamContexts:
 
     def __init__(self, settings: Settings) -> None:
         self._protocols = settings.nginx_proxy_proxy_ssl_protocols
-        self._contexts: dict[tuple[bool, str, str], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[bool, int | None, str, str], ResumingContext] = {}
 
-    def context_for(self, tls: TlsIdentity) -> ssl.SSLContext:
+    def context_for(self, tls: TlsIdentity) -> ResumingContext:
         """The context for an identity. Raises CertificateError."""
-        key = (tls.verify, tls.trust, tls.client_certificate)
+        # the depth is no matter of a context, but of the sessions that it keeps
+        key = (tls.verify, tls.verify_depth, tls.trust, tls.client_certificate)
         context = self._contexts.get(key)
         if context is None:
             if len(self._contexts) >= CONTEXTS_MAX:

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from kongdp.certs.contexts import CertificateError, count_issuers, issuers_max
+from kongdp.certs.contexts import CertificateError, ResumingContext, count_issuers, issuers_max
 from kongdp.errors import KongdpError, Source
 from kongdp.upstream.pool import Endpoint, TlsIdentity
 
@@ -33,7 +33,7 @@ class DialError(KongdpError):
 class Dialer:
     """Dials endpoints; `context_for` builds (and caches) the TLS context of an identity."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, context_for: Callable[[TlsIdentity], ssl.SSLContext]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, context_for: Callable[[TlsIdentity], ResumingContext]) -> None:
         self._loop = loop
         self._context_for = context_for
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,17 +66,19 @@ class Dialer:
         return protocol
 
     async def _dial_tls(self, endpoint: Endpoint, tls: TlsIdentity, factory: Callable[[], P], timeout_s: float) -> P:
+        context = self._context_for(tls)
         transport, protocol = await self._loop.create_connection(
             factory,
             endpoint.address,
             endpoint.port,
-            ssl=self._context_for(tls),
+            ssl=context,
             # an address goes into no SNI, but it is what a verified certificate must name
             server_hostname=tls.server_name or endpoint.address,
             # the deadline around this call comes first and says "timed out" in our words
             ssl_handshake_timeout=timeout_s + 1,
         )
         session = transport.get_extra_info("ssl_object")
+        # a resumed session shows no chain: the depth was checked when it began
         if session.context.verify_mode is ssl.CERT_REQUIRED:
             depth = VERIFY_DEPTH if tls.verify_depth is None else tls.verify_depth
             found = count_issuers(session)
@@ -85,4 +87,5 @@ class Dialer:
                 raise DialError(
                     f"certificate chain has {found} issuers; verify depth {depth} allows {issuers_max(depth)}"
                 )
+        context.remember(session)
         return protocol

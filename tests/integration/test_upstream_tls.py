@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from kongdp.certs.contexts import Pair, server_context, server_options
-from kongdp.upstream.pool import TlsIdentity
+from kongdp.upstream.pool import PoolLimits, TlsIdentity
 from tests.support.certificates import Made, authority, common_name, make
 from tests.support.gateway import running_gateway
 from tests.support.loops import run
@@ -253,5 +253,52 @@ def test_certificates_when_they_cannot_be_used() -> None:
                 certificates[certificate_id] = replace(certificates[certificate_id], key=other.key_pem.decode())
                 assert (await ask(gateway.port, GET)).status == 502
                 assert gateway.pools_open() == 0
+
+    run(story())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_sessions_when_connections_follow_each_other(version: ssl.TLSVersion) -> None:
+    """A new connection resumes the session of an earlier one to the same name; one to another name does not."""
+
+    async def story() -> None:
+        reused: list[bool] = []
+
+        async def script(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+            await upstream.read_head(reader)
+            reused.append(writer.get_extra_info("ssl_object").session_reused)
+            writer.write(OK)
+            await reader.read()
+
+        context = chain_context(LEAF)
+        context.maximum_version = version
+        async with scripted_upstream(script, tls=context) as upstream:
+            loaded = tls_service(upstream.port, "up.localhost", route={"preserve_host": True})
+            async with running_gateway(loaded, pool_limits=PoolLimits(idle_max=0)) as gateway:
+                for name in (b"gw.test", b"gw.test", b"other.test", b"gw.test"):
+                    assert (await ask(gateway.port, GET.replace(b"gw.test", name))).status == 200
+                assert reused == [False, True, False, True]
+
+    run(story())
+
+
+def test_session_when_its_chain_was_too_long() -> None:
+    """A connection that was refused leaves nothing to resume: the next one is refused as well."""
+
+    async def story() -> None:
+        ca_id = "11111111-1111-4111-8111-111111111111"
+        context = chain_context(DEEP, INTERMEDIATE)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose tickets are there before anything is checked
+        async with scripted_upstream(echo, tls=context) as upstream:
+            loaded = with_rows(
+                tls_service(
+                    upstream.port, "up.localhost", tls_verify=True, tls_verify_depth=0, ca_certificates=[ca_id]
+                ),
+                ca_certificates=[{"id": ca_id, "cert": CA.pem.decode()}],
+            )
+            async with running_gateway(loaded) as gateway:
+                for _ in range(3):
+                    assert (await ask(gateway.port, GET)).status == 502
+                assert upstream.heads == []
 
     run(story())

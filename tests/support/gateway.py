@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import functools
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from kongdp.certs.contexts import Pair, upstream_client_context
+from kongdp.certs.contexts import Pair, ResumingContext, upstream_client_context
 from kongdp.certs.store import EMPTY_STORE
 from kongdp.clock import Clock
 from kongdp.entities import declarative
@@ -59,8 +60,8 @@ class Rows(dict[str, RouteCounters]):
         return row
 
 
-def upstream_context(tls: TlsIdentity) -> ssl.SSLContext:
-    """A context towards an upstream, uncached."""
+def upstream_context(tls: TlsIdentity) -> ResumingContext:
+    """A context towards an upstream."""
     pem = tls.client_certificate.encode()
     return upstream_client_context(
         verify=tls.verify, anchors=(tls.trust.encode(),) if tls.trust else (), pair=Pair(pem, pem) if pem else None
@@ -143,7 +144,7 @@ async def running_gateway(
         snapshot=empty_snapshot(around),
         pools=pools,
         resolver=resolver,
-        dialer=Dialer(loop, upstream_context),
+        dialer=Dialer(loop, functools.cache(upstream_context)),
         counters=NodeCounters(segment),
         slots=segment.slots,
         row_of=rows.__getitem__,
