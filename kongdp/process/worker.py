@@ -130,6 +130,7 @@ class Worker:
             pages=worker_settings.error_pages(settings),
             charset=worker_settings.charset(settings),
             retry_rules=worker_settings.retry_rules(settings),
+            spill=worker_settings.spill_store(settings, loop),
             debug_header=settings.allow_debug_header,
         )
         self._env.now = monotonic()
@@ -383,6 +384,8 @@ class Worker:
         await self._channel.close()
         if self._access_log is not None:
             await self._access_log.close()
+        if env.spill is not None:
+            env.spill.close()
         # log plugins deliver from threads
         await self._loop.run_in_executor(None, close_all, OUTBOX_GRACE_S)
         self._watch.stop()

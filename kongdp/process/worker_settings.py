@@ -5,6 +5,7 @@ In: Settings.  Out: limits, stamps, trust, pages, TLS contexts.  Cold: once per 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import mmap
 import ssl
@@ -27,6 +28,7 @@ from kongdp.proxy.addresses import Trust
 from kongdp.proxy.environment import Limits
 from kongdp.proxy.failures import RetryRules
 from kongdp.proxy.respond import HTML, JSON, PLAIN, TEMPLATES, XML, ErrorPages, Stamps
+from kongdp.proxy.spill import SpillStore
 from kongdp.settings import Settings
 from kongdp.upstream.pool import PoolLimits, TlsIdentity
 from kongdp.upstream.resolver import ResolverLimits
@@ -75,6 +77,12 @@ def limits(settings: Settings) -> Limits:
 def retry_rules(settings: Settings) -> RetryRules:
     """What may be tried again."""
     return RetryRules.read(settings.nginx_proxy_proxy_next_upstream, settings.nginx_proxy_proxy_next_upstream_tries)
+
+
+def spill_store(settings: Settings, loop: asyncio.AbstractEventLoop) -> SpillStore | None:
+    """Where bodies go that outgrow memory; None: nowhere."""
+    bytes_max = settings.kongdp_body_spill_bytes_max
+    return SpillStore(loop, Path(settings.prefix) / "spill", bytes_max) if bytes_max else None
 
 
 def pool_limits(settings: Settings) -> PoolLimits:

@@ -26,6 +26,7 @@ from kongdp.proxy.answers import NEVER
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.exchange import Exchange
 from kongdp.proxy.proxy_protocol import PreambleError, read_preamble
+from kongdp.proxy.spill import Spill
 from kongdp.proxy.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class DownstreamConnection(asyncio.Protocol):
         "requests",
         "scheme",
         "sni",
+        "spill",
         "transport",
         "tunnel",
         "writable",
@@ -116,6 +118,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._unsent_bytes = 0
         # per request
         self.exchange: Exchange | None = None
+        self.spill: Spill | None = None  # a body on its way through a file
         self._body = _NO_BODY
         self._body_remaining = 0
         self._walker: ChunkWalker | None = None
@@ -350,7 +353,10 @@ class DownstreamConnection(asyncio.Protocol):
         if rest:
             self._buffer = rest
         if exchange is not None:
-            exchange.request_body(piece, ended)
+            if self.spill is None:
+                exchange.request_body(piece, ended)
+            else:
+                self.spill.write(piece, ended)
         elif self._discarding:
             self._discard(len(piece), ended)
 
@@ -391,6 +397,9 @@ class DownstreamConnection(asyncio.Protocol):
     def exchange_ended(self, keep: bool) -> None:
         """The exchange is over and its last byte was written."""
         self.exchange = None
+        if self.spill is not None:
+            self.spill.close()
+            self.spill = None
         if self._lost:
             self.env.connections.discard(self)
         elif not keep:
@@ -449,11 +458,25 @@ class DownstreamConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """The upstream is slower than this client's body: the client's time stands still."""
-        self._pause()
-        self._rearm()
+        if self.spill is None:
+            self.hold()
+        else:
+            self.spill.pause()
 
     def resume_reading(self) -> None:
         """The upstream caught up."""
+        if self.spill is None:
+            self.release()
+        else:
+            self.spill.resume()
+
+    def hold(self) -> None:
+        """Nothing more can be taken of this client now."""
+        self._pause()
+        self._rearm()
+
+    def release(self) -> None:
+        """It can again."""
         self._resume()
         self._rearm()
 

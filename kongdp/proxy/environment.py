@@ -18,6 +18,7 @@ from kongdp.http1.parser import HeadLimits
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.failures import RetryRules
 from kongdp.proxy.respond import ErrorPages, Stamps
+from kongdp.proxy.spill import SpillStore
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
 from kongdp.upstream.dialer import Dialer
 from kongdp.upstream.pool import Pools
@@ -100,6 +101,7 @@ class Environment:
     charset: bytes | None = b"UTF-8"
     retry_rules: RetryRules = field(default_factory=RetryRules)
     access_log: AccessLog | None = None
+    spill: SpillStore | None = None
     debug_header: bool = False
     request_ids: RequestIds = field(default_factory=RequestIds)
     connections: set[DownstreamConnection] = field(default_factory=set)

@@ -4,7 +4,7 @@ In: pieces of payload as they come.  Out: what to send with the head, and whethe
 House rule: what is held is bounded; a body that was only streamed can never be replayed.
 Hot for requests with bodies; a request without one has no RequestBody.
 Source: Kong's proxying contract, section 5. Difference from Kong: a buffered body that outgrows the bound streams on from memory
-instead of going to a file.
+instead of going to a file, unless a setting lets it (`spill`).
 """
 
 from __future__ import annotations

@@ -11,18 +11,23 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kongdp.proxy import failures
 from kongdp.proxy.answers import DIALLING, HELD, NEVER, NOT_TRYING, QUEUED, RESOLVING, SENT, Answers
 from kongdp.proxy.failures import Failure, Retry
 from kongdp.proxy.forward import request_head
 from kongdp.proxy.plan import RoutePlan
+from kongdp.proxy.relay import RequestBody
+from kongdp.proxy.spill import Spill
 from kongdp.upstream.connection import Receiver, UpstreamConnection
 from kongdp.upstream.destination import Destination
 from kongdp.upstream.dialer import DialError
 from kongdp.upstream.pool import Pool
 from kongdp.upstream.resolver import Outcome, Resolution
+
+if TYPE_CHECKING:
+    from kongdp.proxy.exchange import Exchange
 
 
 class Tries(Answers):
@@ -58,13 +63,9 @@ class Tries(Answers):
         self.bytes_in += len(data)
         if body is None or self._finished:
             return
+        if self.refuses_length(len(data)):
+            return
         env = self.env
-        limit = env.limits.body_bytes_max
-        if limit and body.received + len(data) > limit:
-            self.request_body_fails(413, "Payload too large")
-            return
-        if self.plugins is not None and self.plugins.body_is_too_long(body.received + len(data)):
-            return
         upstream = self.upstream
         if upstream is not None and not upstream.lost:
             if ended and not self._blocked:
@@ -76,12 +77,39 @@ class Tries(Answers):
             return
         body.add(data, ended)
         if self._phase == NOT_TRYING:
-            if ended or body.full:
+            if ended or (body.full and not self._spills()):
                 self._next_try()
         elif body.full and not ended:
             self.client.pause_reading()
         if self._phase == HELD and self.plugins is not None:
             self.plugins.body_came()
+
+    def refuses_length(self, count: int) -> bool:
+        """Whether `count` bytes more than have come ended the request."""
+        body = cast(RequestBody, self._body)
+        limit = self.env.limits.body_bytes_max
+        if limit and body.received + count > limit:
+            self.request_body_fails(413, "Payload too large")
+            return True
+        return self.plugins is not None and self.plugins.body_is_too_long(body.received + count)
+
+    def _spills(self) -> bool:
+        """Whether the rest of a body that memory does not hold goes to a file, before any upstream is asked."""
+        store = self.env.spill
+        if store is None or store.full or not cast(RoutePlan, self.plan).request_buffering:
+            return False
+        self.client.spill = Spill(store, self.client, cast("Exchange", self))
+        self.client.release()
+        return True
+
+    def body_spilled(self, length: int) -> None:
+        """The file has the body's other `length` bytes, or, with -1, what it may hold of them: on to the upstream."""
+        if self._finished:
+            return
+        if length >= 0:
+            body = cast(RequestBody, self._body)
+            body.length = body.received + length
+        self._next_try()
 
     def _start_streaming(self) -> None:
         """An unbuffered body goes on its way with whatever came together with the head."""

@@ -207,6 +207,15 @@ class LimitSettings:
         "streams from there. Kong writes the whole body to a file.",
         unit="bytes",
     )
+    kongdp_body_spill_bytes_max: int = setting(
+        SIZE,
+        "0",
+        "With a number, the rest of a larger request body goes to a nameless file in <prefix>/spill, and the upstream is "
+        "asked only when the body is whole, as by Kong. The number bounds all files of a worker together; beyond it "
+        "bodies stream. 0: no files. Unlike Kong, a request that was sent from a file is not tried again, and a response "
+        "never goes to a file: a slow client slows its upstream down.",
+        unit="bytes",
+    )
     kongdp_stream_buffer_bytes_max: int = setting(
         sized(1024, 1 << 30),
         "64k",

@@ -1,6 +1,10 @@
 """What node settings become in a worker: limits, retry rules, TLS towards upstreams."""
 
+import asyncio
+import os
 import ssl
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -121,3 +125,24 @@ def test_listeners_ask_clients_as_the_setting_says(mode: str, wanted: ssl.Verify
     assert options.verifies_client is wanted
     assert options.client_anchors is not None
     assert options.client_anchors.strip() == CA.pem.decode().strip()
+
+
+def test_bodies_go_to_files_only_by_setting(tmp_path: Path) -> None:
+    """kongdp_body_spill_bytes_max; the file system may not know O_TMPFILE."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        assert worker_settings.spill_store(load(), loop) is None
+        store = worker_settings.spill_store(load(KONGDP_BODY_SPILL_BYTES_MAX="1m", KONG_PREFIX=str(tmp_path)), loop)
+        assert store is not None
+        for flags in (os.O_TMPFILE, os.O_CREAT):  # without it a directory cannot be opened for writing
+            with mock.patch.object(os, "O_TMPFILE", flags):
+                fd = store.open()
+            assert os.write(fd, b"body") == 4
+            assert os.pread(fd, 10, 0) == b"body"
+            assert os.fstat(fd).st_mode & 0o777 == 0o600
+            os.close(fd)
+        assert os.listdir(tmp_path / "spill") == []
+        store.close()
+
+    asyncio.run(story())

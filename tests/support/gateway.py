@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,7 @@ from kongdp.proxy.failures import RetryRules
 from kongdp.proxy.plan import Surroundings
 from kongdp.proxy.respond import ErrorPages, Stamps
 from kongdp.proxy.snapshot import compile_steps, empty_snapshot, read_changes
+from kongdp.proxy.spill import SpillStore
 from kongdp.routing.router import finish
 from kongdp.telemetry.counters import NodeCounters, RouteCounters
 from kongdp.telemetry.segment import Segment
@@ -126,6 +128,7 @@ async def running_gateway(
     port: int = 0,
     retry_rules: RetryRules = DEFAULT_RULES,
     tls_defaults: TlsIdentity = NO_TLS_DEFAULTS,
+    spill: tuple[Path, int] | None = None,
     node: Node | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway serving `config` until the block ends; then every connection is closed and must be gone."""
@@ -154,6 +157,7 @@ async def running_gateway(
         pages=ErrorPages(),
         access_log=access_log,
         retry_rules=retry_rules,
+        spill=SpillStore(loop, *spill) if spill else None,
     )
     env.now = monotonic()
     assert env.snapshot.certificates is EMPTY_STORE
@@ -185,6 +189,9 @@ async def running_gateway(
             await asyncio.sleep(0.01)
             pools.close_idle()  # a connection that was still being opened has come to its pool
         assert not env.connections, env.connections
+        if env.spill is not None:
+            assert env.spill.bytes_used == 0
+            env.spill.close()
         assert not gateway.pools_open(), list(env.pools)
 
 
