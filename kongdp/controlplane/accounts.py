@@ -7,22 +7,18 @@ Cold: checking a password takes tens of milliseconds on purpose, so `sign_in` is
 
 import hashlib
 import secrets
-import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
+from kongdp.controlplane.passwords import Passwords, SignInError
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import Database
-from kongdp.controlplane.throttle import Throttle
-from kongdp.errors import KongdpError, Source
 
 ADMIN = "admin"
 # 128 bits: cannot be guessed, and short enough to be copied by hand.
@@ -31,17 +27,6 @@ TOKEN_PREFIX = "kdp_enrol_"
 TOKEN_BYTES = 24
 TOKEN_LIFETIME_S = 3600.0
 TOKEN_LIFETIME_S_MAX = 30 * 86_400.0
-PASSWORD_LENGTH_MAX = 1024
-
-
-class SignInError(KongdpError):
-    """Name or password is wrong, or it is too early to try again (`retry_after_s` > 0)."""
-
-    source = Source.CLIENT
-
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +46,19 @@ class Accounts:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._hasher = hasher or PasswordHasher()
-        self._throttle = Throttle()
-        self._throttle_lock = threading.Lock()
+        self._passwords = Passwords(clock, hasher)
 
     @property
     def hasher(self) -> PasswordHasher:
         """What makes password hashes."""
-        return self._hasher
+        return self._passwords.hasher
 
     def ensure_admin(self) -> str | None:
         """Make the first administrator when there is no user yet; returns the generated password, which is kept
         nowhere.
         """
         password = secrets.token_urlsafe(PASSWORD_BYTES)
-        hashed = self._hasher.hash(password)
+        hashed = self.hasher.hash(password)
         with self._database.write() as connection:
             if connection.scalar(sa.select(sa.func.count()).select_from(tables.users)):
                 return None
@@ -87,48 +70,24 @@ class Accounts:
     def sign_in(self, name: str, password: str, address: str) -> User:
         """Check a password. Raises SignInError, also while the name or the address must wait."""
         keys = (f"name:{name[:256]}", f"address:{address}")
-        self._check_wait(keys)
+        self._passwords.check_wait(*keys)
         if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
             raise SignInError("wrong user name or password")
         with self._database.read() as connection:
             row = connection.execute(sa.select(tables.users).where(tables.users.c.name == name)).first()
         # A name that does not exist is checked too, so that the time of an answer does not tell which names do.
-        hashed = self._decoy if row is None else row.password_hash
-        is_right = self._matches(hashed, password) and row is not None
-        with self._throttle_lock:
-            for key in keys:
-                if is_right:
-                    self._throttle.succeeded(key)
-                else:
-                    self._throttle.failed(key, self._clock())
-        if not is_right or row is None:
+        hashed = None if row is None else row.password_hash
+        if not self._passwords.is_right(hashed, password, *keys) or row is None:
             raise SignInError("wrong user name or password")
         return User(row.id, row.name, row.role)
 
     def check_address(self, address: str) -> None:
         """Raise SignInError while an address that presented wrong tokens must wait."""
-        self._check_wait((f"address:{address}",))
+        self._passwords.check_wait(f"address:{address}")
 
     def wrong_token(self, address: str) -> None:
         """Count a wrong token of an address."""
-        with self._throttle_lock:
-            self._throttle.failed(f"address:{address}", self._clock())
-
-    @cached_property
-    def _decoy(self) -> str:
-        return self._hasher.hash(secrets.token_urlsafe(PASSWORD_BYTES))
-
-    def _check_wait(self, keys: tuple[str, ...]) -> None:
-        with self._throttle_lock:
-            wait = max(self._throttle.wait_s(key, self._clock()) for key in keys)
-        if wait > 0:
-            raise SignInError("too many failed attempts", retry_after_s=wait)
-
-    def _matches(self, hashed: str, password: str) -> bool:
-        try:
-            return len(password) <= PASSWORD_LENGTH_MAX and self._hasher.verify(hashed, password)
-        except (VerificationError, InvalidHashError, UnicodeEncodeError):
-            return False
+        self._passwords.failed(f"address:{address}")
 
 
 def create_token(

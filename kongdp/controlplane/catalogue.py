@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from kongdp.controlplane import groups
 from kongdp.controlplane.activity_record import Record, Scope, Span, record
+from kongdp.controlplane.applications import forget_version
 from kongdp.controlplane.catalogue_entries import (
     PAGE_SIZE,
     TAG,
@@ -147,10 +148,13 @@ class Catalogue:
 
     def delete_service(self, id_or_name: str, *, actor: str, expected: int | None = None) -> None:
         """Delete a service with its versions, their implementations, routes and plugins, in one transaction."""
-        with self._changes.transaction(actor=actor, summary="catalogue: delete service") as transaction:
+        with self._changes.transaction(
+            actor=actor, summary="catalogue: delete service", may_manage=True
+        ) as transaction:
             service = find_service(transaction.connection, id_or_name, lock=True)
             check_edition(service.edition, expected)
             for version in sorted(versions_of(transaction.connection, service.id), key=lambda each: each.group_id):
+                forget_version(transaction, version.id)
                 self._remove_implementation(transaction, version)
             table = tables.catalogue_services
             transaction.connection.execute(sa.delete(table).where(table.c.id == service.id))
@@ -195,9 +199,12 @@ class Catalogue:
     def delete_version(self, version_id: str, *, actor: str, expected: int | None = None) -> None:
         """Delete a version with its implementation."""
         table = tables.catalogue_versions
-        with self._changes.transaction(actor=actor, summary="catalogue: delete version") as transaction:
+        with self._changes.transaction(
+            actor=actor, summary="catalogue: delete version", may_manage=True
+        ) as transaction:
             version = find_version(transaction.connection, version_id, lock=True)
             check_edition(version.edition, expected)
+            forget_version(transaction, version.id)
             self._remove_implementation(transaction, version)
             transaction.connection.execute(sa.delete(table).where(table.c.id == version.id))
 

@@ -13,7 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import sqlalchemy as sa
 
+from kongdp.adminapi import errors
 from kongdp.adminapi.store import Reader, Writer
+from kongdp.controlplane import managed
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import Database, insert_many
 from kongdp.controlplane.store.repository import EntityChange, GroupReader, GroupWriter
@@ -79,12 +81,18 @@ class Changes:
         self._listeners.append(listener)
 
     @contextmanager
-    def transaction(self, *, actor: str, summary: str) -> Iterator[Transaction]:
-        """One transaction: all or nothing; one revision for each group that it changed."""
+    def transaction(self, *, actor: str, summary: str, may_manage: bool = False) -> Iterator[Transaction]:
+        """One transaction: all or nothing; one revision for each group that it changed.
+
+        Raises ManagedError at its end when it touched what application registration manages, unless it `may_manage`.
+        """
         with self.database.write() as connection:
             transaction = Transaction(connection)
             yield transaction
             changed = transaction.changes
+            if not may_manage:
+                for changes in changed.values():
+                    managed.check(changes)
             numbers = {
                 group_id: self._append(connection, group_id, actor, summary, changes)
                 for group_id, changes in changed.items()
@@ -146,8 +154,11 @@ class GroupStore:
     @contextmanager
     def write(self, *, actor: str, summary: str) -> Iterator[Writer]:
         """One transaction."""
-        with self._changes.transaction(actor=actor, summary=summary) as transaction:
-            yield transaction.group(self.group_id)
+        try:
+            with self._changes.transaction(actor=actor, summary=summary) as transaction:
+                yield transaction.group(self.group_id)
+        except managed.ManagedError as error:
+            raise errors.plain(409, str(error)) from None
 
 
 class JoinedStore:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kongdp.controlplane import revisions
+from kongdp.controlplane import managed, revisions
 from kongdp.controlplane.changes import Changes, latest_revision
 from kongdp.controlplane.store.repository import EntityChange, GroupReader
 from kongdp.entities.declarative import difference, dump, load_config
@@ -69,8 +69,9 @@ def import_config(
 ) -> Imported:
     """Make the group's configuration this one. `is_trial`: only say what would change.
 
+    What application registration manages stays as it is, whatever the configuration says.
     Raises DeclarativeError with every problem, StaleError when the newest revision is not `expected` (or others keep
-    writing), UnknownGroupError.
+    writing), UnknownGroupError, ManagedError where a plugin would be in the way of a managed one.
     """
     for _attempt in range(ATTEMPTS):
         prepared = _prepare(changes, group_id, config, schemas, expected, on_progress)
@@ -110,7 +111,11 @@ def _prepare(
     steps = [EntityChange(name, id, current.get(name, {}).get(id), row) for name, id, row in found]
     # Creations and updates of one collection come mixed; apart, each is one statement.
     steps.sort(key=lambda step: (step.after is not None, step.before is None))
-    return _Prepared(base, steps, loaded.warnings)
+    kept = managed.spared(steps)
+    warnings = loaded.warnings
+    if len(kept) < len(steps):
+        warnings = (*warnings, f"{len(steps) - len(kept)} entities of application registration were left as they are")
+    return _Prepared(base, kept, warnings)
 
 
 def _table(reader: GroupReader) -> Table:

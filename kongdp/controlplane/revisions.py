@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from kongdp.controlplane import managed
 from kongdp.controlplane.changes import Changes, changes_since, latest_revision
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.repository import EntityChange
@@ -101,13 +102,14 @@ def restore(changes: Changes, group_id: str, number: int, *, actor: str, expecte
     """Make the group what it was at revision `number`, in one transaction; returns the newest revision afterwards.
 
     With `expected`, raises StaleError when the newest revision is another one by now. Nothing is appended when there is
-    nothing to change. Raises UnknownRevisionError, UnknownGroupError.
+    nothing to change; what application registration manages stays as it is. Raises UnknownRevisionError,
+    UnknownGroupError, ManagedError.
     """
     with changes.transaction(actor=actor, summary=f"restore revision {number}") as transaction:
         writer = transaction.group(group_id)
         newest = latest_revision(transaction.connection, group_id)
         check_expected(newest, expected)
-        for change in difference(transaction.connection, group_id, newest, number):
+        for change in managed.spared(difference(transaction.connection, group_id, newest, number)):
             if change.after is None:
                 writer.delete(change.collection, change.id)
             else:

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 
 from kongdp.controlplane import accounts
-from kongdp.controlplane.accounts import Accounts, SignInError
+from kongdp.controlplane.accounts import Accounts
+from kongdp.controlplane.passwords import SignInError
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.throttle import FAILURES_FREE, KEYS_MAX, Throttle

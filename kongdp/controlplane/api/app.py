@@ -25,18 +25,19 @@ from kongdp.controlplane.api import (
     documents,
     groups,
     live,
+    portal,
     problems,
     revisions,
     status,
 )
-from kongdp.controlplane.catalogue import Catalogue
-from kongdp.controlplane.documents import Documents
 from kongdp.controlplane.plane import Plane
-from kongdp.controlplane.renderings import Renderings
+from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 
 
-def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_max: int) -> FastAPI:
-    """The application over a started plane."""
+def build_app(
+    plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_max: int, rooms: PortalRooms | None = None
+) -> FastAPI:
+    """The application over a started plane. `rooms`: those that the portal uses too, else its own."""
     app = FastAPI(
         title="kongdp control plane",
         version=__version__,
@@ -55,11 +56,11 @@ def build_app(plane: Plane, make_admin: admin.Make, *, node_id: str, body_bytes_
     api = make_admin(plane.changes.store(plane.default_group_id))
     app.include_router(config.make_router(plane, api.schemas, body_bytes_max))
     app.include_router(core_entities.make_router(plane, make_admin, body_bytes_max))
-    entries = Catalogue(plane.changes, partial(admin.call, make_admin), plane.clock)
-    app.include_router(catalogue.make_router(entries, plane.database))
-    texts = Documents(plane.database, plane.options.uploads, plane.clock)
-    app.include_router(documents.make_router(entries, texts, Renderings(), plane.database))
-    app.include_router(activity.make_router(entries, plane))
+    rooms = rooms or open_rooms(plane, partial(admin.call, make_admin))
+    app.include_router(catalogue.make_router(rooms.catalogue, plane.database))
+    app.include_router(documents.make_router(rooms.catalogue, rooms.documents, rooms.renderings, plane.database))
+    app.include_router(portal.make_router(rooms.developers, rooms.applications, rooms.versions, plane.database))
+    app.include_router(activity.make_router(rooms.catalogue, plane))
     endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 
     async def anything_else(scope: Scope, receive: Receive, send: Send) -> None:

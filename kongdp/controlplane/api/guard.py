@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kongdp.controlplane import access, audit, groups, users
 from kongdp.controlplane.access import SAFE, Identity, Need
-from kongdp.controlplane.accounts import SignInError
 from kongdp.controlplane.api.actors import IDENTITY, actor_of
 from kongdp.controlplane.api.problems import problem
+from kongdp.controlplane.passwords import SignInError
 from kongdp.controlplane.plane import Plane
 
 LOG = logging.getLogger("kongdp.controlplane.api")

@@ -13,11 +13,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from kongdp.controlplane.accounts import SignInError
 from kongdp.controlplane.catalogue_entries import CatalogueError
 from kongdp.controlplane.changes import UnknownGroupError
 from kongdp.controlplane.groups import GroupError
 from kongdp.controlplane.ledger import PinError
+from kongdp.controlplane.managed import ManagedError
+from kongdp.controlplane.passwords import SignInError
 from kongdp.controlplane.revisions import StaleError, UnknownRevisionError
 from kongdp.controlplane.users import AccountError
 from kongdp.entities.declarative_errors import DeclarativeError
@@ -88,6 +89,8 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
             return 400, "the configuration is not valid", {"config": error.lines()}
         case UnknownGroupError() | UnknownRevisionError():
             return 404, str(error), {}
+        case ManagedError():
+            return 409, str(error), {}
         case StaleError():
             return 412, str(error), {}
         case PinError():
@@ -107,6 +110,7 @@ KNOWN = (
     DeclarativeError,
     UnknownGroupError,
     UnknownRevisionError,
+    ManagedError,
     StaleError,
     PinError,
     SignInError,

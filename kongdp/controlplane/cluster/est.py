@@ -22,9 +22,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from kongdp.controlplane import groups, ledger
-from kongdp.controlplane.accounts import Accounts, SignInError, User, create_token, try_use_token
+from kongdp.controlplane.accounts import Accounts, User, create_token, try_use_token
 from kongdp.controlplane.authority import Authority, RequestRefusedError, requested_node_id
 from kongdp.controlplane.cluster.requests import Request, Response, message
+from kongdp.controlplane.passwords import SignInError
 from kongdp.controlplane.store.database import Database
 
 LOG = logging.getLogger("kongdp.controlplane.est")
