@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    TimeoutError,
+    expect,
+    sync_playwright,
+)
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 # Nothing but what a test asks for leaves the browser.
@@ -27,6 +36,8 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 GRAVE = ("serious", "critical")
 # How long to wait for what must come.
 WAIT_MS = 30_000
+# What a page may take to follow a new size of its window.
+SETTLE_MS = 5_000
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -90,9 +101,11 @@ def settled(page: Page) -> Page:
     return page
 
 
-def violations(page: Page) -> list[str]:
-    """What axe finds grave on the page as it is."""
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe finds grave on the page as it is, by these rules or by all; what is still fading in is waited for."""
+    page.wait_for_function("!document.querySelector('[class*=-enter-active], [class*=-leave-active]')")
+    only = {"runOnly": list(rules)} if rules else {}
+    found = page.evaluate("(options) => axe.run(document, options)", {"resultTypes": ["violations"], **only})
     return [
         f"{each['id']} ({each['impact']}): {node['html'][:200]}"
         for each in found["violations"]
@@ -102,5 +115,10 @@ def violations(page: Page) -> list[str]:
 
 
 def overflow(page: Page) -> int:
-    """How many pixels the page is wider than its window."""
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+    """How many pixels the page is wider than its window, once the menu and the charts have followed its size."""
+    wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    try:
+        page.wait_for_function(f"{wider} <= 0", timeout=SETTLE_MS)
+    except TimeoutError:
+        return int(page.evaluate(wider))
+    return 0

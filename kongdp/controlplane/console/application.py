@@ -49,6 +49,8 @@ def build_console(plane: Plane, api: ASGIApp) -> ASGIApp:
         tailwind=False,
         show_welcome_message=False,
     )
+    # A bar without a name, for requests that are none of the visitor's business.
+    core.app.config.quasar_config["loadingBar"]["skipHijack"] = True
     # Ours do the same as its middlewares (compression here, caching in the door), without a task for each request, and
     # without an error in the log for each browser that goes away.
     core.app.user_middleware.clear()
