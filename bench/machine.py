@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import subprocess
-import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +37,6 @@ def memory_gib() -> float:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
-def is_python_optimized() -> bool:
-    """Whether this Python was built with profile-guided optimisation: distributions' are, pyenv's are not by default."""
-    arguments = str(sysconfig.get_config_var("CONFIG_ARGS"))
-    return "--enable-optimizations" in arguments or "-fprofile-use" in str(sysconfig.get_config_var("PY_CORE_CFLAGS"))
-
-
 def facts() -> dict[str, object]:
     """The machine and the moment."""
     commit = said(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT)
@@ -54,7 +47,6 @@ def facts() -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": memory_gib(),
         "kernel": platform.release(),
-        "python": platform.python_version()
-        + ("" if is_python_optimized() else ", built without profile-guided optimisation"),
+        "python": f"{platform.python_version()} ({platform.python_compiler()})",
         "load_average": round(os.getloadavg()[0], 2),
     }

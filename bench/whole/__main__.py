@@ -23,7 +23,6 @@ from typing import Any
 
 from bench.machine import ROOT
 from bench.whole import peers, plots, report
-from bench.whole.processes import CommandError
 from bench.whole.run import Bench, Options, say
 from bench.whole.scenarios import SCENARIOS, select
 
@@ -79,7 +78,7 @@ def write(out: Path, document: dict[str, Any], earlier: dict[str, Any] | None) -
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run and print; 1 when a request failed."""
+    """Run and print; 1 when a request or a scenario failed."""
     parser = build_parser()
     given = parser.parse_args(arguments)
     for tool in ("nginx", "wrk", "taskset"):
@@ -96,13 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
         bench = Bench(Path(directory), chosen, options)
         try:
             document = bench.run(scenarios, say)
-        except CommandError as error:
-            raise SystemExit(str(error)) from error
         finally:
             bench.stop()
     print(write(given.out, document, earlier))
     contestants = [entry for each in document["scenarios"].values() for entry in each["contestants"].values()]
-    return 1 if any(trial["errors"] for entry in contestants for trial in entry["trials"]) else 0
+    return 1 if bench.failures or any(trial["errors"] for entry in contestants for trial in entry["trials"]) else 0
 
 
 if __name__ == "__main__":

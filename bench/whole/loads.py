@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.whole.configs import BASIC, KEY, Place, Setup, other_routes
-from bench.whole.processes import pinned
+from bench.whole.processes import CommandError, pinned
 from bench.whole.scenarios import Load
 
 BROWSER = {
@@ -85,11 +85,11 @@ def wrk_script(load: Load, setup: Setup) -> str:
 
 
 def parse_wrk(output: str) -> Seen:
-    """What wrk reported; SystemExit with its words when it did not."""
+    """What wrk reported; CommandError with its words when it did not."""
     for line in output.splitlines():
         if line.startswith("RESULT "):
             return Seen(**json.loads(line.removeprefix("RESULT ")))
-    raise SystemExit(f"wrk gave no result:\n{output[-1000:]}")
+    raise CommandError(f"wrk gave no result:\n{output[-1000:]}")
 
 
 def command_of(load: Load, setup: Setup, place: Place, seconds: float) -> list[str]:
@@ -123,7 +123,7 @@ def run(load: Load, setup: Setup, place: Place, seconds: float, core: int) -> Se
             check=False,
         )
     if done.returncode != 0:
-        raise SystemExit(f"load generator failed ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
+        raise CommandError(f"load generator failed ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
     if load.generator == "wrk":
         return parse_wrk(done.stdout)
     return Seen(**json.loads(done.stdout))

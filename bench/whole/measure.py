@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.whole import loads
 from bench.whole.peers import Peer
-from bench.whole.processes import count_connections, cpu_ns, proportional_mib, resident_mib, user_share
+from bench.whole.processes import CommandError, count_connections, cpu_ns, proportional_mib, resident_mib, user_share
 from bench.whole.scenarios import Load
 
 TRACEPOINT = "raw_syscalls:sys_enter"
@@ -28,7 +28,7 @@ def trial(peer: Peer, load: Load, seconds: float, core: int) -> dict[str, Any]:
     later = user_share(peer.workers)
     requests = seen.bytes / load.reply_bytes if load.reply_bytes else seen.requests
     if not requests:
-        raise SystemExit(f"{peer.name}: no request was answered")
+        raise CommandError(f"{peer.name}: no request was answered")
     busy = max(1, later[0] - user + later[1] - system)
     return {
         "cpu_us": workers / requests / 1000,

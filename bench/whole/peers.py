@@ -88,7 +88,8 @@ class Peer:
         )
 
     def _asked(self, url: str) -> bool:
-        fields = {"apikey": configs.KEY} if self.setup.plugin in ("key-auth", "acl") else {}
+        fields = {"User-Agent": "Mozilla/5.0"}  # bot-detection refuses Python's own
+        fields |= {"apikey": configs.KEY} if self.setup.plugin in ("key-auth", "acl") else {}
         fields |= {"Authorization": configs.BASIC} if self.setup.plugin == "basic-auth" else {}
         request = urllib.request.Request(url, headers=fields)
         context = ssl._create_unverified_context() if url.startswith("https") else None

@@ -44,17 +44,29 @@ class Bench:
         self._running: dict[tuple[str, Setup], Peer] = {}
         self._numbers = itertools.count()
         self.versions: dict[str, str] = {}
+        self.failures = 0
         self._upstream = Upstream(directory, options.load_core, (free_port(), free_port(), free_port()))
 
     def run(self, scenarios: dict[str, Scenario], progress: Callable[[str], None]) -> dict[str, Any]:
-        """Measure all; the result document."""
+        """Measure all; the result document. What fails is said and left out; Ctrl-C ends with what there is."""
         results: dict[str, Any] = {}
-        for number, (name, scenario) in enumerate(scenarios.items(), 1):
-            progress(f"[{number}/{len(scenarios)}] {name}: {scenario.title}")
-            found = self.measure(scenario, progress)
-            if found:
-                results[name] = {"title": scenario.title, "contestants": found}
+        try:
+            for number, (name, scenario) in enumerate(scenarios.items(), 1):
+                progress(f"[{number}/{len(scenarios)}] {name}: {scenario.title}")
+                found = self._tried(scenario, progress)
+                if found:
+                    results[name] = {"title": scenario.title, "contestants": found}
+        except KeyboardInterrupt:
+            progress("interrupted; what was measured is kept")
         return {"machine": machine.facts(), "versions": self.versions, "scenarios": results}
+
+    def _tried(self, scenario: Scenario, progress: Callable[[str], None]) -> dict[str, Any]:
+        try:
+            return self.measure(scenario, progress)
+        except CommandError as error:
+            progress(f"  left out: {error}")
+            self.failures += 1
+            return {}
 
     def measure(self, scenario: Scenario, progress: Callable[[str], None]) -> dict[str, Any]:
         """All contestants of a scenario; label -> peer, setup, trials and what is counted once."""

@@ -6,6 +6,7 @@ import pytest
 
 from bench.whole import loads, measure
 from bench.whole.configs import KEY, Place, Setup
+from bench.whole.processes import CommandError
 from bench.whole.scenarios import Load
 
 WRK = """Running 1s test @ http://127.0.0.1:8000/mock
@@ -28,7 +29,7 @@ def test_wrk_result_is_read() -> None:
 
 def test_wrk_without_result_ends_the_run_with_its_words() -> None:
     """Such as a refused connection."""
-    with pytest.raises(SystemExit, match="unable to connect"):
+    with pytest.raises(CommandError, match="unable to connect"):
         loads.parse_wrk("unable to connect to 127.0.0.1:1 Connection refused")
 
 
