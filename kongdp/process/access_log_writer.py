@@ -1,10 +1,10 @@
 """The access log of one worker: lines collected on the loop, written by a thread in batches.
 
-In: finished exchanges.  Out: lines appended to a file, stdout or stderr.
+In: finished exchanges.  Out: lines appended to a file, stdout or stderr, or one datagram each to a syslog server.
 House rule: the loop never touches the disk. What waits to be written is bounded; beyond the bound lines are dropped and counted, and a
 dead disk costs lines, not requests. Off costs nothing: there is no writer then.
 Warm: one rendered line for each request, one write for each batch.
-Source: formats are telemetry's; reopening on SIGUSR1 and append mode as nginx.
+Source: formats are telemetry's; reopening on SIGUSR1, append mode and syslog targets as nginx.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from kongdp.http1.messages import Fields
 from kongdp.settings import Settings
+from kongdp.telemetry.access_log import AccessLogError, Line
 from kongdp.telemetry.access_log import Exchange as Finished
-from kongdp.telemetry.access_log import Line
 from kongdp.telemetry.counters import SOURCES
+from kongdp.telemetry.log_format import read_format
 
 if TYPE_CHECKING:
     from kongdp.proxy.environment import Environment
@@ -35,6 +38,9 @@ BATCH_BYTES = 65536
 PENDING_BYTES_MAX = 4 << 20
 """Lines that may wait for a slow disk, per worker: about 20,000 of them."""
 
+SYSLOG = "syslog:"
+SYSLOG_PORT = 514
+
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
@@ -46,7 +52,7 @@ class AccessLogWriter:
         self._target = target
         self._line = line
         self._env = env
-        self._fd = _open(target)
+        self._sink = _open(target)
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._writing_bytes = 0
@@ -76,7 +82,7 @@ class AccessLogWriter:
 
     def reopen(self) -> None:
         """Write to whatever has the file's name now, after a rotation; keeps the open file when that fails."""
-        if self._target in _STREAMS:
+        if not isinstance(self._sink, File) or self._target in _STREAMS:
             return
         try:
             fresh = _open(self._target)
@@ -93,6 +99,7 @@ class AccessLogWriter:
             if self._flushing is not None:
                 await self._flushing
         self._thread.shutdown(wait=True)
+        self._sink.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -105,7 +112,7 @@ class AccessLogWriter:
         batch = b"".join(self._pending)
         self._pending.clear()
         self._writing_bytes, self._pending_bytes = self._pending_bytes, 0
-        self._flushing = future = self._env.loop.run_in_executor(self._thread, self._write, batch)
+        self._flushing = future = self._env.loop.run_in_executor(self._thread, self._sink.write, batch)
         future.add_done_callback(self._written)
 
     def _written(self, future: asyncio.Future[None]) -> None:
@@ -116,31 +123,111 @@ class AccessLogWriter:
         if self._pending:
             self._flush()
 
-    def _write(self, batch: bytes) -> None:
+    def _switch(self, fresh: Sink) -> None:
+        old, self._sink = self._sink, fresh
+        old.close()
+
+
+class Sink(Protocol):
+    """Where lines go; called in the writer's thread only."""
+
+    def write(self, batch: bytes) -> None:
+        """Write whole lines."""
+
+    def close(self) -> None:
+        """Close the file or socket."""
+
+
+class File:
+    """A file, or a stream that this process was given."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, batch: bytes) -> None:
+        """All of it, however many system calls that takes."""
         view = memoryview(batch)
         while view:
             view = view[os.write(self._fd, view) :]
 
-    def _switch(self, fd: int) -> None:
-        old, self._fd = self._fd, fd
-        os.close(old)
+    def close(self) -> None:
+        """Close it; streams stay open."""
+        if self._fd not in _STREAMS.values():
+            os.close(self._fd)
+
+
+class Syslog:
+    """A syslog server on UDP or a Unix socket, in RFC 3164's format as nginx sends it: facility local7, severity info, tag nginx's."""
+
+    def __init__(self, target: str) -> None:
+        from logging.handlers import SysLogHandler  # only here: it loads much that a worker without syslog never needs
+
+        options = dict(part.partition("=")[::2] for part in target.removeprefix(SYSLOG).split(","))
+        unknown = set(options) - {"server", "facility", "severity", "tag", "nohostname"}
+        if unknown or not options.get("server"):
+            raise AccessLogError(
+                f"{target}: not syslog:server=ADDRESS[:PORT][,facility=..][,severity=..][,tag=..][,nohostname]"
+            )
+        facility, severity = options.get("facility", "local7"), options.get("severity", "info")
+        if facility not in SysLogHandler.facility_names or severity not in SysLogHandler.priority_names:
+            raise AccessLogError(f"{target}: unknown facility {facility!r} or severity {severity!r}")
+        code = SysLogHandler.facility_names[facility] << 3 | SysLogHandler.priority_names[severity]
+        host = "" if "nohostname" in options else f"{socket.gethostname()} "
+        self._begin = f"<{code}>".encode()
+        self._middle = f" {host}{options.get('tag', 'kongdp')}: ".encode()
+        self._socket = self._connect(options["server"])
+
+    def _connect(self, server: str) -> socket.socket:
+        if server.startswith("unix:"):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            address: object = server.removeprefix("unix:")
+        else:
+            place = urlsplit(f"//{server}")
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                place.hostname, place.port or SYSLOG_PORT, type=socket.SOCK_DGRAM
+            )[0]
+            sock = socket.socket(family, kind, protocol)
+        try:
+            sock.connect(address)  # type: ignore[arg-type]
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def write(self, batch: bytes) -> None:
+        """One datagram for each line; what the server does not take is lost, as syslog has it."""
+        begin = self._begin + time.strftime("%b %e %H:%M:%S").encode() + self._middle
+        for line in batch.splitlines():
+            self._socket.send(begin + line)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
 
 
 def build(settings: Settings, env: Environment) -> AccessLogWriter | None:
     """The writer that proxy_access_log asks for, or None for `off`. Raises OSError or AccessLogError for a wrong one."""
-    target, _, format_name = settings.proxy_access_log.partition(" ")
+    target, *rest = settings.proxy_access_log.split()
     if target == "off":
         return None
-    line = Line(format_name.strip() or settings.kongdp_access_log_format, fields=settings.kongdp_access_log_fields)
-    path = target if target in _STREAMS else str(Path(settings.prefix) / target)
-    return AccessLogWriter(path, line, env)
+    format_name = settings.kongdp_access_log_format
+    for word in rest:
+        # nginx's buffer=, flush=, gzip=: lines are batched here in any case
+        if "=" not in word:
+            format_name = word
+    formats = dict((read_format(settings.nginx_http_log_format),)) if settings.nginx_http_log_format else {}
+    line = Line(format_name, fields=settings.kongdp_access_log_fields, formats=formats)
+    is_path = target not in _STREAMS and not target.startswith(SYSLOG)
+    return AccessLogWriter(str(Path(settings.prefix) / target) if is_path else target, line, env)
 
 
-def _open(target: str) -> int:
+def _open(target: str) -> Sink:
     if target in _STREAMS:
-        return _STREAMS[target]
+        return File(_STREAMS[target])
+    if target.startswith(SYSLOG):
+        return Syslog(target)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    return os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    return File(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
 
 
 def _finished(exchange: Exchange) -> Finished:

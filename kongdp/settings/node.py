@@ -202,9 +202,19 @@ class LogSettings:
     proxy_access_log: str = setting(
         TEXT,
         "logs/access.log",
-        "File of the access log, relative to the prefix, or off, /dev/stdout, /dev/stderr. A second word names the "
-        "format: kong_log_format, combined or json.",
+        "File of the access log, relative to the prefix, or off, /dev/stdout, /dev/stderr, or "
+        "syslog:server=ADDRESS[:PORT][,facility=local7][,severity=info][,tag=kongdp][,nohostname], where ADDRESS may be "
+        "unix:PATH. A second word names the format: kong_log_format, combined, json, or the one that "
+        "nginx_http_log_format declares.",
         aliases=elsewhere("access_log", "http", "proxy"),
+    )
+    nginx_http_log_format: str | None = setting(
+        MAYBE_TEXT,
+        "",
+        "A format of the access log as nginx has it: a name, perhaps escape=json, and quoted text with variables such as "
+        "$remote_addr, $time_iso8601, $request, $status, $bytes_sent, $request_time, $upstream_response_time, "
+        "$http_user_agent, $kong_request_id; an unknown one is named with all there are.",
+        aliases=("nginx_proxy_log_format",),
     )
     proxy_error_log: str = setting(
         TEXT,

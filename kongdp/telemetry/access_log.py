@@ -9,9 +9,10 @@ Source: Kong 3.9.1 kong_log_format (templates/nginx_kong.lua); escaping: nginx l
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import gmtime
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -79,15 +80,17 @@ class Line:
         *,
         fields: Sequence[str] = (),
         secret_arguments: Collection[bytes] = SECRET_ARGUMENTS,
+        formats: Mapping[str, "Renderer"] = MappingProxyType({}),
     ) -> None:
-        """`format_name` is kong_log_format (or kong), combined or json; `fields` are JSON's, all when empty.
+        """`format_name` is kong_log_format (or kong), combined, json or one of `formats`; `fields` are JSON's, all when empty.
 
         `secret_arguments` are lower-case names of query arguments whose values are replaced: ours and those that key-auth
         plugins are configured with. Raises AccessLogError for an unknown format or field.
         """
-        render = _FORMATS.get(format_name)
+        known_formats = {**_FORMATS, **formats}
+        render = known_formats.get(format_name)
         if render is None:
-            raise AccessLogError(f"access log: unknown format '{format_name}' ({', '.join(sorted(_FORMATS))})")
+            raise AccessLogError(f"access log: unknown format '{format_name}' ({', '.join(sorted(known_formats))})")
         unknown = [name for name in fields if name not in JSON_FIELDS]
         if unknown:
             known = ", ".join(JSON_FIELDS)
@@ -148,6 +151,11 @@ class Line:
     def referer(self, exchange: Exchange) -> bytes:
         """The Referer field without credentials."""
         return self._redact.url(exchange.referer)
+
+    @property
+    def time_local(self) -> bytes:
+        """The time of following lines as nginx writes it."""
+        return self._local
 
     @property
     def time(self) -> str:
@@ -254,7 +262,9 @@ JSON_FIELDS: Final[dict[str, Callable[[Line, Exchange], str | int | float | None
     "consumer_id": lambda line, e: e.consumer_id or None,
 }
 
-_FORMATS: dict[str, Callable[[Line, Exchange], bytes]] = {
+Renderer: TypeAlias = Callable[[Line, Exchange], bytes]
+
+_FORMATS: dict[str, Renderer] = {
     "kong": Line.kong,
     "kong_log_format": Line.kong,
     "combined": Line.combined,
