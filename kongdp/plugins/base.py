@@ -97,12 +97,15 @@ def exit_json(status: int, value: Mapping[str, Any], fields: Sequence[Line] = ()
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a handler may know of the node it runs on. `loop` is None in a rehearsal; `rates` counts for all workers together."""
+    """What a handler may know of the node it runs on. `loop` is None in a rehearsal; `rates` counts for all workers together;
+    `cache_bytes` is what answers kept in this worker may take.
+    """
 
     id: str = ""
     prefix: str = ""
     loop: asyncio.AbstractEventLoop | None = None
     rates: Rates | None = None
+    cache_bytes: int = 1 << 20
     wall: Callable[[], float] = time.time
     pid: int = field(default_factory=os.getpid)
     hostname: str = field(default_factory=socket.gethostname)

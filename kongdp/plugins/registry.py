@@ -7,7 +7,7 @@ Cold: once for each plugin entity of a configuration. Source: ours; priorities a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 
@@ -26,6 +26,7 @@ PRIORITIES: Mapping[str, int] = {
     "jwt": 1450,
     "key-auth": 1250,
     "prometheus": 13,
+    "proxy-cache": 100,
     "rate-limiting": 910,
     "request-size-limiting": 951,
     "request-termination": 2,
@@ -33,6 +34,17 @@ PRIORITIES: Mapping[str, int] = {
     "response-transformer": 800,
 }
 """Name -> priority of every plugin that runs here: what `/` and basic_info list, without loading any."""
+
+
+def enabled(setting: Sequence[str]) -> tuple[str, ...]:
+    """The plugins that the setting `plugins` lets a configuration use: names, `bundled` for all of them, `off` for none.
+
+    Raises PluginError for a name that stands for nothing: as in Kong, such a node does not start.
+    """
+    unknown = [name for name in setting if name not in PRIORITIES and name not in ("bundled", "off")]
+    if unknown:
+        raise PluginError(f"'{unknown[0]}' is enabled but not installed; this node has {', '.join(sorted(PRIORITIES))}")
+    return tuple(name for name in PRIORITIES if "bundled" in setting or name in setting)
 
 
 def build(plugin: Plugin, node: Node) -> Handler:

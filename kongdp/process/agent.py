@@ -29,8 +29,9 @@ from kongdp.certs.contexts import CertificateError
 from kongdp.certs.selfsigned import ensure_default_pairs
 from kongdp.entities.hashing import EMPTY_HASH
 from kongdp.entities.schemas.plugins import PluginSchema
+from kongdp.plugins.base import PluginError
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
-from kongdp.plugins.registry import PRIORITIES
+from kongdp.plugins.registry import enabled
 from kongdp.process import agent_sources, logs
 from kongdp.process.agent_apis import Apis
 from kongdp.process.agent_counters import Counters
@@ -333,10 +334,9 @@ class Agent:
 
 def installed_plugins(settings: Settings) -> Mapping[str, PluginSchema]:
     """The plugins of this node, name -> schema. What is not among them refuses a configuration: a node that would let
-    requests through without the authentication somebody configured must not serve it.
+    requests through without the authentication somebody configured must not serve it. Raises PluginError.
     """
-    allowed = settings.plugins
-    return {name: PLUGIN_SCHEMAS[name] for name in PRIORITIES if "bundled" in allowed or name in allowed}
+    return {name: PLUGIN_SCHEMAS[name] for name in enabled(settings.plugins)}
 
 
 def basic_info(settings: Settings) -> BasicInfo:
@@ -378,6 +378,8 @@ def main(arguments: list[str] | None = None) -> int:
             lifeline.fail(f"cluster_cert: {error}")
         except ProxyError as error:
             lifeline.fail(str(error))
+        except PluginError as error:
+            lifeline.fail(f"plugins: {error}")
         agent.install_signals()
         return await agent.run()
 

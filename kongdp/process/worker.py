@@ -112,7 +112,13 @@ class Worker:
             settings.router_flavor,
             worker_settings.tls_defaults(settings),
             settings.route_match_calculation,
-            Node(spec["node_id"], str(spec["prefix"]), loop, worker_settings.rates(spec)),
+            Node(
+                spec["node_id"],
+                str(spec["prefix"]),
+                loop,
+                worker_settings.rates(spec),
+                settings.kongdp_proxy_cache_bytes,
+            ),
         )
         self._env = Environment(
             loop=loop,

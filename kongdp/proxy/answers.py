@@ -185,8 +185,10 @@ class Answers:
             return response_latency(self.proxy_ms) if stamps.response_latency else b""
         balanced = self._balanced or now
         self.proxy_ms = int((balanced - self.started) * 1000)
-        self.upstream_ms = int((now - balanced) * 1000)
-        return proxy_latencies(stamps, self.proxy_ms, self.upstream_ms)
+        upstream_ms = int((now - balanced) * 1000)
+        if self._balanced:  # else it is the answer of an earlier exchange, and no upstream was waited for
+            self.upstream_ms = upstream_ms
+        return proxy_latencies(stamps, self.proxy_ms, upstream_ms)
 
     def client_gone(self) -> None:
         """The client left; its request is aborted upstream and counted as 499."""

@@ -111,6 +111,13 @@ class NodeSettings:
         "for each consumer (or address) and period; beyond it the count whose window ends first is forgotten.",
         unit="bytes",
     )
+    kongdp_proxy_cache_bytes: int = setting(
+        sized(65536, 1 << 36),
+        "32m",
+        "Answers that proxy-cache plugins keep in the memory of one worker; beyond it the least recently used goes. One "
+        "answer may take an eighth of it.",
+        unit="bytes",
+    )
     kongdp_counters: bool = setting(
         BOOLEAN,
         "on",

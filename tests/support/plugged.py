@@ -19,11 +19,12 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nContent-Length: 5\r\n\r\nh
 
 @dataclass
 class Plugged:
-    """A running gateway and its upstream. `answer` is what the upstream says to everything."""
+    """A running gateway and its upstream. `answer` is what the upstream says to everything; then it leaves, if it `breaks`."""
 
     gateway: Gateway
     upstream: Upstream
     answer: bytes = ANSWER
+    breaks: bool = False
     bodies: list[bytes] = field(default_factory=list)
 
     async def ask(
@@ -63,6 +64,8 @@ async def plugged(
             head = await upstream.read_head(reader)
             holder[0].bodies.append(await _body(head, reader))
             writer.write(holder[0].answer)
+            if holder[0].breaks:
+                return
 
     async with scripted_upstream(serve) as upstream:
         config = {
