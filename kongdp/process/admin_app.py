@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kongdp.adminapi.api import AdminApi
 from kongdp.adminapi.config_endpoint import load_in_progress, load_timed_out
-from kongdp.adminapi.context import NodeInfo
+from kongdp.adminapi.context import NodeInfo, TargetHealth
 from kongdp.adminapi.errors import plain
 from kongdp.adminapi.memory import MemoryStore
 from kongdp.adminapi.messages import Request
@@ -50,6 +50,7 @@ class AdminNode:
     body_bytes_max: int
     config_bytes_max: int
     pids: Callable[[], Mapping[str, Any]]
+    target_health: TargetHealth | None = None
 
 
 class AdminApp:
@@ -71,6 +72,7 @@ class AdminApp:
             plugin_versions={name: {"version": node.version, "priority": PRIORITIES[name]} for name in node.plugins},
             configuration=node.configuration,
             pids=node.pids(),
+            target_health=node.target_health,
             apply_config=self._apply_config,
             config_hash=lambda: pipeline.in_force,
         )

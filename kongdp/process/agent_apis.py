@@ -22,12 +22,14 @@ from kongdp.certs.selfsigned import NAMES
 from kongdp.entities.hashing import EMPTY_HASH
 from kongdp.process.agent_servers import ApiServer
 from kongdp.process.status_api import Readiness, StatusSources, status_api
+from kongdp.process.target_health import TargetHealthWatch
 from kongdp.process.upstream_status import UpstreamStatus
 from kongdp.settings import Settings
 from kongdp.telemetry.exposition import Exposition
 from kongdp.telemetry.families import SHARED_DICTS, NodeFacts
 from kongdp.telemetry.labels import LabelSets, label_sets
 from kongdp.telemetry.node_metrics import node_registry, own_exposition, own_text
+from kongdp.upstream.resolver import Resolver
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -54,6 +56,7 @@ class Apis:
         self._exposition = Exposition(series_max=agent.settings.kongdp_metrics_series_max)
         counters = agent.counters
         self._registry = node_registry(counters.reader.totals, counters.samples, self._exposition)
+        self._target_health = TargetHealthWatch(Resolver(asyncio.get_running_loop()), lambda: agent.pipeline.table)
         self._servers: list[ApiServer] = []
         self._admin_app: AdminApp | None = None
 
@@ -105,6 +108,7 @@ class Apis:
             body_bytes_max=agent.settings.nginx_admin_client_max_body_size,
             config_bytes_max=_config_bytes_max(agent.settings),
             pids=lambda: {"master": os.getppid(), "workers": agent.workers.pids()},
+            target_health=self._target_health.health,
         )
         self._admin_app = AdminApp(node, agent.pipeline, agent.pipeline.schemas, status)
         return self._admin_app
@@ -122,7 +126,7 @@ class Apis:
             own_metrics=lambda accept: own_exposition(self._registry, accept),
             sync=self._sync,
             certificates=self._certificates,
-            upstreams=UpstreamStatus(self._agent.spec["node_id"], self._agent.pipeline),
+            upstreams=UpstreamStatus(self._agent.spec["node_id"], self._agent.pipeline, self._target_health),
         )
 
     def _drain(self) -> None:
@@ -157,6 +161,7 @@ class Apis:
             control_plane_connected=_is_connected(agent) if agent.is_data_plane else None,
             certificate_expiry=identity.validity.not_after if identity is not None else None,
             workers=self._workers(),
+            target_health=self._target_health.states() if self._labels.upstream_health else (),
             own=own_text(self._registry),
         )
         return self._exposition.render(agent.counters.reader.totals, self._labels, facts)

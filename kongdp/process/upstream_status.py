@@ -15,6 +15,7 @@ import orjson
 from kongdp import KONG_VERSION
 from kongdp.process.agent_pipeline import Pipeline
 from kongdp.process.status_api import Answer
+from kongdp.process.target_health import TargetHealthWatch
 
 if TYPE_CHECKING:
     from kongdp.adminapi.api import AdminApi
@@ -26,14 +27,17 @@ NOT_FOUND = 404
 class UpstreamStatus:
     """Answers for one node; a hook of StatusSources."""
 
-    def __init__(self, node_id: str, pipeline: Pipeline) -> None:
+    def __init__(self, node_id: str, pipeline: Pipeline, health: TargetHealthWatch | None = None) -> None:
         self._node_id = node_id
         self._pipeline = pipeline
+        self._health = health
         self._table: object = None
         self._made: tuple[MemoryStore, AdminApi] | None = None
 
     async def __call__(self, name: str, view: str, query: Mapping[str, str]) -> Answer | None:
         """The answer for /upstreams/{name}/{view}."""
+        if self._health is not None and view == "health":
+            await self._health.settle(name)
         return await asyncio.to_thread(self._answer, name, view, query)
 
     def _answer(self, name: str, view: str, query: Mapping[str, str]) -> Answer | None:
@@ -53,7 +57,9 @@ class UpstreamStatus:
 
         if self._made is None:
             store = MemoryStore()
-            self._made = store, AdminApi(store, self._pipeline.schemas, NodeInfo(self._node_id, KONG_VERSION))
+            health = self._health.health if self._health is not None else None
+            info = NodeInfo(self._node_id, KONG_VERSION, target_health=health)
+            self._made = store, AdminApi(store, self._pipeline.schemas, info)
         store, api = self._made
         table = self._pipeline.table
         if table is not self._table:

@@ -1,5 +1,6 @@
 """key-auth through a gateway: the spec's table of cases, what the upstream is told, the anonymous consumer, credentials that change."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -174,15 +175,16 @@ def test_client_when_it_leaves_while_its_body_is_awaited() -> None:
 
     async def story() -> None:
         async with plugged(key_auth(key_in_body=True), more=CONSUMERS) as p:
+            before = asyncio.all_tasks()
             seen = await _half_a_body(p)
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() <= before
             assert (seen, p.upstream.heads, p.gateway.counts()) == (True, [], {("r", 499, 0): 1})
 
     run(story())
 
 
 async def _half_a_body(p: Plugged) -> bool:
-    import asyncio
-
     _, writer = await asyncio.open_connection("127.0.0.1", p.gateway.port)
     writer.write(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 9\r\n\r\nhalf")
     while not p.gateway.node("requests_total"):
