@@ -128,13 +128,13 @@ class Router:
             for candidate in candidates:
                 if best is not None and candidate.order >= best_order:
                     break
-                match: Match | None = candidate.match
+                match: Match | None = candidate
                 guard = candidate.guard
                 if guard is not None:
                     bit = bit or METHOD_BITS.get(method, OTHER_METHOD)
                     if not guard.mask & bit or (bit == OTHER_METHOD and not guard.takes(method)):
                         continue
-                    match = guard.consume(candidate.match, path)
+                    match = guard.consume(candidate, path)
                     if match is None:
                         continue
                     if guard.needs_request:
@@ -175,7 +175,9 @@ class Router:
         length = len(path)
         while True:
             at = 0
-            if node.candidates is not None:
+            if node.lone is not None:
+                found.append((node.lone,))
+            elif node.candidates is not None:
                 found.append(node.candidates)
             children = node.children
             while at < length and children is not None:
@@ -185,7 +187,9 @@ class Router:
                 if child.rest is not None and not path.startswith(child.rest, at + 1):
                     break
                 at = child.depth
-                if child.candidates is not None:
+                if child.lone is not None:
+                    found.append((child.lone,))
+                elif child.candidates is not None:
                     found.append(child.candidates)
                 children = child.children
             if not roots:

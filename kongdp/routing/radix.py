@@ -26,37 +26,73 @@ class Ordered(Protocol):
 T = TypeVar("T", bound=Ordered)
 
 TUPLE_MAX = 64
+LABELS_MAX = 4096  # of a few dozen bytes each
 
 _order_of = attrgetter("order")
 
 
 class Node(Generic[T]):
-    """A place in the tree. `candidates` and `children` are None when empty, `rest` when the label is a single byte."""
+    """A place in the tree. `children` is None when empty, `rest` when the label is a single byte.
 
-    __slots__ = ("candidates", "children", "depth", "label", "owner", "rest")
+    PERF: what a reader of a large table pays for is lines of memory, not steps. So a lone candidate stands in the node
+    itself (`lone`, else `candidates`), labels that repeat are one object, and the label's first byte, which the parent
+    has as the key, is kept as a number (bench/parts/test_routing.py: 100,000 prefixes, a third less).
+    """
+
+    __slots__ = ("byte", "candidates", "children", "depth", "lone", "owner", "rest")
 
     def __init__(self, label: bytes, depth: int, owner: object) -> None:
         self.relabel(label)
         self.depth = depth
         self.owner = owner
+        self.lone: T | None = None
         self.candidates: Sequence[T] | None = None
         self.children: dict[int, Node[T]] | None = None
 
+    @property
+    def label(self) -> bytes:
+        """The piece from the parent's depth to this node's."""
+        return bytes((self.byte,)) + (self.rest or b"")
+
     def relabel(self, label: bytes) -> None:
-        self.label = label
-        self.rest = label[1:] or None
+        self.byte = label[0] if label else 0
+        self.rest = _shared(label[1:]) if len(label) > 1 else None
+
+    def held(self) -> Sequence[T]:
+        """The candidates in order."""
+        if self.lone is not None:
+            return (self.lone,)
+        return self.candidates or ()
+
+    def hold(self, candidates: Sequence[T]) -> None:
+        """Keep these instead."""
+        self.lone = candidates[0] if len(candidates) == 1 else None
+        self.candidates = candidates if len(candidates) > 1 else None
 
     def owned(self, owner: object) -> "Node[T]":
         """This node when the edit owns it, else a copy that it owns."""
         if self.owner is owner:
             return self
-        copy: Node[T] = Node(self.label, self.depth, owner)
+        copy: Node[T] = Node(b"", self.depth, owner)
+        copy.byte = self.byte
+        copy.rest = self.rest
+        copy.lone = self.lone
         copy.candidates = self.candidates.copy() if isinstance(self.candidates, list) else self.candidates
         copy.children = self.children.copy() if self.children is not None else None
         return copy
 
     def is_empty(self) -> bool:
-        return self.candidates is None and self.children is None
+        return self.lone is None and self.candidates is None and self.children is None
+
+
+_labels: dict[bytes, bytes] = {}
+
+
+def _shared(label: bytes) -> bytes:
+    """The label, as the object other nodes have it too where it is one of the first `LABELS_MAX`."""
+    if len(_labels) < LABELS_MAX:
+        return _labels.setdefault(label, label)
+    return _labels.get(label, label)
 
 
 def build_root(owner: object) -> Node[T]:
@@ -70,7 +106,7 @@ def insert(root: Node[T], key: bytes, candidate: T, owner: object) -> Node[T]:
     node = root
     while node.depth < len(key):
         node = _descend(node, key, owner)
-    node.candidates = _with(node.candidates or (), candidate)
+    node.hold(_with(node.held(), candidate))
     return root
 
 
@@ -86,14 +122,14 @@ def _with(candidates: Sequence[T], candidate: T) -> Sequence[T]:
     return candidates
 
 
-def _without(candidates: Sequence[T], order: int) -> Sequence[T] | None:
+def _without(candidates: Sequence[T], order: int) -> Sequence[T]:
     at = bisect_left(candidates, order, key=_order_of)
     if at == len(candidates) or candidates[at].order != order:
         raise KeyError(order)
     if isinstance(candidates, list):
         del candidates[at]
-        return candidates or None
-    return (*candidates[:at], *candidates[at + 1 :]) or None
+        return candidates
+    return (*candidates[:at], *candidates[at + 1 :])
 
 
 def _descend(node: Node[T], key: bytes, owner: object) -> Node[T]:
@@ -122,7 +158,7 @@ def _split(child: Node[T], key: bytes, start: int, owner: object) -> Node[T]:
     middle: Node[T] = Node(label[:shared], start + shared, owner)
     lower = child.owned(owner)
     lower.relabel(label[shared:])
-    middle.children = {lower.label[0]: lower}
+    middle.children = {lower.byte: lower}
     return middle
 
 
@@ -140,7 +176,7 @@ def remove(root: Node[T], key: bytes, order: int, owner: object) -> Node[T]:
         node.children[key[node.depth]] = child
         trail.append(child)
         node = child
-    node.candidates = _without(node.candidates or (), order)
+    node.hold(_without(node.held(), order))
     _prune(trail, key, owner)
     return root
 
@@ -154,11 +190,12 @@ def _prune(trail: list[Node[T]], key: bytes, owner: object) -> None:
         del node.children[key[node.depth]]
         if not node.children:
             node.children = None
-    if node.depth and node.candidates is None and node.children is not None and len(node.children) == 1:
+    if node.depth and not node.held() and node.children is not None and len(node.children) == 1:
         (child,) = node.children.values()
         child = child.owned(owner)
         node.relabel(node.label + child.label)
         node.depth = child.depth
+        node.lone = child.lone
         node.candidates = child.candidates
         node.children = child.children
 
@@ -167,25 +204,25 @@ def along(root: Node[T], path: bytes) -> list[T]:
     """Every candidate whose key is a prefix of the path, from the root down. The router's own walk is this, written
     out.
     """
-    found = list(root.candidates or ())
+    found = list(root.held())
     node = root
     while node.depth < len(path) and node.children is not None:
         child = node.children.get(path[node.depth])
         if child is None or not path.startswith(child.label, node.depth):
             break
         node = child
-        found.extend(node.candidates or ())
+        found.extend(node.held())
     return found
 
 
 def first(root: Node[T]) -> T | None:
     """What stands under the smallest key."""
     node = root
-    while node.candidates is None:
+    while not (held := node.held()):
         if node.children is None:
             return None
         node = node.children[min(node.children)]
-    return node.candidates[0]
+    return held[0]
 
 
 def count_nodes(root: Node[T]) -> int:

@@ -7,7 +7,6 @@ Cold but for the attributes of Match. Source: Kong 3.9 entity `routes`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kongdp.errors import KongdpError, Source
@@ -71,7 +70,6 @@ class Captures(Protocol):
         """By name; a group that took no part is absent."""
 
 
-@dataclass(slots=True)
 class Match:
     """The route of a request and what its path pattern consumed. Shared between requests: never changed after it is
     made.
@@ -80,7 +78,15 @@ class Match:
     its length.
     """
 
-    route_id: str
-    prefix: bytes = b""
-    prefix_length: int = 0
-    captures: Captures | None = None
+    __slots__ = ("captures", "prefix", "prefix_length", "route_id")
+
+    def __init__(
+        self, route_id: str, prefix: bytes = b"", prefix_length: int = 0, captures: Captures | None = None
+    ) -> None:
+        self.route_id = route_id
+        self.prefix = prefix
+        self.prefix_length = prefix_length
+        self.captures = captures
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.route_id}, prefix={self.prefix!r})"

@@ -200,11 +200,11 @@ def _match(candidate: Candidate, request: Request) -> Match | None:
     """The candidate's Match when everything the index does not know agrees too."""
     guard = candidate.guard
     if guard is None:
-        return candidate.match
+        return candidate
     bit = METHOD_BITS.get(request.method, OTHER_METHOD)
     if not guard.mask & bit or (bit == OTHER_METHOD and not guard.takes(request.method)):
         return None
-    match = guard.consume(candidate.match, request.path)
+    match = guard.consume(candidate, request.path)
     return None if match is None else guard.settle(request, match)
 
 
