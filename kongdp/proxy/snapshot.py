@@ -11,7 +11,7 @@ Source: ours; the rule of what is left out (disabled services) is Kong's (entiti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ from kongdp.proxy.plan import RoutePlan, Surroundings, build_plan
 from kongdp.proxy.plugin_chain import NO_PLUGINS, PluginTable, touched
 from kongdp.routing.router import Router, build
 from kongdp.routing.router import compile_steps as compile_router
+from kongdp.routing.shards import ShardedMap
 from kongdp.upstream.pool import TlsIdentity
 
 Row = dict[str, Any]
@@ -72,15 +73,18 @@ ROWS_PER_STEP = 500
 """Rows looked at between two yields: about a tenth of a millisecond."""
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 @dataclass(slots=True)
 class Entities:
-    """Everything of one configuration by collection and id; a new one for each snapshot, sharing the values."""
+    """Everything of one configuration by collection and id; a new one for each snapshot, sharing what did not change."""
 
-    by_collection: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_collection: dict[str, ShardedMap[str, Any]] = field(default_factory=dict)
 
-    def all(self, collection: str) -> dict[str, Any]:
+    def all(self, collection: str) -> Mapping[str, Any]:
         """Id -> entity of a collection."""
-        return self.by_collection.get(collection) or {}
+        return self.by_collection.get(collection, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Snapshot:
         self.shortest_timeout_s = shortest_timeout_s
         self._around = around
         self._balancing = balancing
-        self._plans: dict[str, RoutePlan] = {}
+        self._plans: ShardedMap[str, RoutePlan] = ShardedMap()
 
     @property
     def node(self) -> Node:
@@ -144,9 +148,11 @@ class Snapshot:
 
     def plan(self, route_id: str) -> RoutePlan:
         """The plan of a route that the router named; built on first use."""
-        plan = self._plans.get(route_id)
+        plans = self._plans
+        plan = plans.shards[hash(route_id) & plans.mask].get(route_id)
         if plan is None:
-            plan = self._plans[route_id] = self._build(route_id)
+            plan = self._build(route_id)
+            plans.set(route_id, plan)
         return plan
 
     def _build(self, route_id: str) -> RoutePlan:
@@ -185,17 +191,20 @@ class Snapshot:
         )
         if every:
             return
-        plans = previous._plans.copy()
-        for id_ in routes.union(changed.get("routes", ())):
-            plans.pop(id_, None)
         before = previous.entities.all("services")
-        services |= {id_ for id_ in changed.get("services", ()) if id_ in before}
+        for count, id_ in enumerate(changed.get("services", ())):
+            if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
+                yield
+            if id_ in before:
+                services.add(id_)
+        plans = previous._plans.edited(object())
+        stale = routes.union(changed.get("routes", ()))
         if services:
-            for count, (id_, plan) in enumerate(tuple(plans.items())):
-                if count % ROWS_PER_STEP == 0:
-                    yield
-                if plan.service_id in services:
-                    del plans[id_]
+            stale |= yield from _routes_of(services, self.entities.all("routes"))
+        for count, id_ in enumerate(stale):
+            if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
+                yield
+            plans.discard(id_)  # also of what `previous` plans for it meanwhile
         self._plans = plans
 
 
@@ -226,18 +235,20 @@ def compile_steps(
     Raises RouteError when a route cannot be compiled; `previous` is untouched then.
     """
     entities = Entities({} if full else dict(previous.entities.by_collection))
+    owner = object()
     changed: dict[str, set[str]] = {}
     for count, (collection, id_, entity) in enumerate(edits):
         if count % ROWS_PER_STEP == 0:
             yield
         if collection not in changed:
-            entities.by_collection[collection] = dict(entities.by_collection.get(collection, ()))
+            before = entities.by_collection.get(collection) or ShardedMap[str, Any]()
+            entities.by_collection[collection] = before.edited(owner)
             changed[collection] = set()
         held = entities.by_collection[collection]
-        if entity is None:
-            held.pop(id_, None)
+        if entity is not None:
+            held.set(id_, entity)
         else:
-            held[id_] = entity
+            held.discard(id_)
         changed[collection].add(id_)
     yield
     router = yield from _compile_router(previous, entities, changed, around, full=full)
@@ -247,14 +258,15 @@ def compile_steps(
     yield
     shortest = previous.shortest_timeout_s
     if full or changed.get("services"):
-        shortest = yield from _shortest_timeout_s(entities)
+        gone = {} if full else previous.entities.all("services")
+        shortest = yield from _shortest_timeout_s(entities, gone, changed.get("services", set()), shortest)
     balancing = previous._balancing
     if full or changed.get("upstreams") or changed.get("targets"):
         balancing = yield from _balancing(entities)
     plugins = NO_PLUGINS if full else previous.plugins
     if changed.get("plugins"):
-        before = {} if full else previous.entities.all("plugins")
-        plugins = yield from plugins.after(before, entities.all("plugins"), around.node)
+        replaced = {} if full else previous.entities.all("plugins")
+        plugins = yield from plugins.after(replaced, entities.all("plugins"), around.node)
     start, rows = (NOBODY, {}) if full else (previous.identities, previous.entities.by_collection)
     identities = yield from start.after(rows, entities.by_collection, changed)
     snapshot = Snapshot(hash_, entities, router, around, certificates, shortest, balancing, plugins, identities)
@@ -277,52 +289,83 @@ def _balancing(entities: Entities) -> Generator[None, None, Balancing]:
     return Balancing({upstream.name: upstream for upstream in entities.all("upstreams").values()}, grouped)
 
 
-def _shortest_timeout_s(entities: Entities) -> Generator[None, None, float]:
-    """The shortest timeout between two operations of any service, in seconds."""
-    shortest = LONGEST_SWEEP_TIMEOUT_S * 1000
-    for count, service in enumerate(entities.all("services").values()):
-        if count % 1000 == 999:
+def _shortest_timeout_s(
+    entities: Entities, before: Mapping[str, Service], changed: Set[str], shortest_s: float
+) -> Generator[None, None, float]:
+    """The shortest timeout between two operations of any service, in seconds. All of them are looked at only when one
+    of those that changed may have had the shortest.
+    """
+    now: Mapping[str, Service] = entities.all("services")
+    longest = LONGEST_SWEEP_TIMEOUT_S * 1000
+    shortest, ids = shortest_s * 1000, changed
+    if not before or (shortest < longest and (yield from _has_timeout(shortest, before, changed))):
+        shortest, ids = longest, now.keys()
+    for count, id_ in enumerate(ids):
+        if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
             yield
-        shortest = min(shortest, service.read_timeout, service.write_timeout)
+        if id_ in now:
+            shortest = min(shortest, *_timeouts(now[id_]))
     return shortest / 1000
+
+
+def _has_timeout(shortest: float, services: Mapping[str, Service], ids: Iterable[str]) -> Generator[None, None, bool]:
+    """Whether one of these services had it, or a shorter one."""
+    for count, id_ in enumerate(ids):
+        if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
+            yield
+        if id_ in services and min(_timeouts(services[id_])) <= shortest:
+            return True
+    return False
+
+
+def _timeouts(service: Service) -> tuple[int, int]:
+    return service.read_timeout, service.write_timeout
 
 
 def _compile_router(
     previous: Snapshot, entities: Entities, changed: dict[str, set[str]], around: Surroundings, *, full: bool
 ) -> Generator[None, None, Router]:
     """The router for `entities`: built anew, or with only the routes that changed (or whose service was switched)."""
-    services = entities.all("services")
-    routes = entities.all("routes")
+    services: Mapping[str, Service] = entities.all("services")
+    routes: Mapping[str, Route] = entities.all("routes")
 
     def served(route: Route) -> bool:
         service = services.get(route.service_id) if route.service_id else None
         return service is None or service.enabled
 
     if full:
-        found = [route for route in routes.values() if served(route)]
+        found = (route for route in routes.values() if served(route))
         return (yield from compile_router(found, around.flavor, around.route_match_calculation))
     touched = set(changed.get("routes", ()))
     touched |= yield from _switched(previous, services, routes, changed.get("services", set()))
     if not touched:
         return previous.router
-    added = [routes[id_] for id_ in touched if id_ in routes and served(routes[id_])]
+    added = (routes[id_] for id_ in touched if id_ in routes and served(routes[id_]))
     return (yield from previous.router.with_changes(touched, added))
 
 
 def _switched(
-    previous: Snapshot, services: dict[str, Service], routes: dict[str, Route], changed: set[str]
+    previous: Snapshot, services: Mapping[str, Service], routes: Mapping[str, Route], changed: set[str]
 ) -> Generator[None, None, set[str]]:
     """Ids of routes whose service was enabled or disabled."""
     before = previous.entities.all("services")
-    toggled = {
-        id_ for id_ in changed if id_ in before and id_ in services and before[id_].enabled != services[id_].enabled
-    }
+    toggled: set[str] = set()
+    for count, id_ in enumerate(changed):
+        if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
+            yield
+        if id_ in before and id_ in services and before[id_].enabled != services[id_].enabled:
+            toggled.add(id_)
     if not toggled:
         return set()
+    return (yield from _routes_of(toggled, routes))
+
+
+def _routes_of(services: set[str], routes: Mapping[str, Route]) -> Generator[None, None, set[str]]:
+    """Ids of the routes of these services."""
     found: set[str] = set()
-    for count, route in enumerate(routes.values()):
-        if count % 1000 == 999:
+    for count, (id_, route) in enumerate(routes.items()):
+        if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
             yield
-        if route.service_id in toggled:
-            found.add(route.id)
+        if route.service_id in services:
+            found.add(id_)
     return found

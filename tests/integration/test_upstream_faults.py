@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from kongdp.proxy.environment import Limits
+from kongdp.routing.shards import ShardedMap
 from kongdp.upstream.pool import PoolLimits
 from tests.support.faults import OK, Reader, Writer, at_rest, echo, reset, sweep_often, until
 from tests.support.gateway import running_gateway
@@ -404,7 +405,7 @@ def test_plan_when_it_cannot_be_built() -> None:
 
     async def story() -> None:
         async with scripted_upstream(echo) as upstream, running_gateway(config(upstream.url)) as gateway:
-            gateway.env.snapshot.entities.by_collection["routes"].clear()
+            gateway.env.snapshot.entities.by_collection["routes"] = ShardedMap()
             seen = await ask(gateway.port, GET)
             assert seen.status == 500
             assert seen.body.startswith(b"An unexpected error occurred")

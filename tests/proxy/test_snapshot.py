@@ -163,3 +163,57 @@ def test_ranking_follows_the_setting_when_it_is_strict(around: Surroundings) -> 
         assert match is not None
         names[calculation] = loaded["routes"][match.route_id]["name"]
     assert names == {"original": "host", "strict": "two"}
+
+
+def test_one_change_among_many_takes_few_steps_and_shares_the_rest(around: Surroundings) -> None:
+    """Entities and plans are persistent: a swap among a thousand routes touches what changed, in a handful of steps."""
+    services = [service(f"s{number}") for number in range(1000)]
+    old = table(*services)
+    snapshot = applied(around, empty_snapshot(around), {}, old)
+    kept, stale = plan(snapshot, b"/s500"), plan(snapshot, b"/s501")
+    changed = [*services, service("new")]
+    changed[501] = service("s501", read_timeout=5000)
+    new = declarative.load({"_format_version": "3.0", "services": changed}, plugins=None, now=1.0, previous=old)
+    steps = compile_steps(
+        snapshot,
+        "2" * 32,
+        read_changes(declarative.difference(old, new)),
+        around,
+        lambda _, store: store,
+        full=False,
+    )
+    count = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            after: Snapshot = end.value
+            break
+        count += 1
+        # planned while the new one is compiled: not carried over, because it stands on what changed
+        stale = plan(snapshot, b"/s501")
+    assert count < 20
+    assert plan(after, b"/s500") is kept
+    assert plan(after, b"/s501") is not stale
+    assert plan(after, b"/new") is not None
+    assert after.shortest_timeout_s == 5.0
+    shared = list(after.entities.by_collection["routes"].shards)
+    before = snapshot.entities.by_collection["routes"].shards
+    assert sum(shard is other for shard, other in zip(shared, before, strict=True)) >= len(before) - 2
+
+
+def test_deadline_sweep_slows_down_when_the_shortest_timeout_goes(around: Surroundings) -> None:
+    """All services are looked at again when the one with the shortest timeout is gone or was changed."""
+    tables = [
+        table(service("a"), service("b", read_timeout=3000), service("c", write_timeout=2000)),
+        table(service("a"), service("b", read_timeout=3000), service("c")),
+        table(service("a"), service("c", read_timeout=9000)),
+        table(service("a"), service("c", read_timeout=9000), service("d")),
+        table(),
+    ]
+    snapshot, old, seen = empty_snapshot(around), {}, []
+    for new in tables:
+        snapshot = applied(around, snapshot, old, new)
+        old = new
+        seen.append(snapshot.shortest_timeout_s)
+    assert seen == [2.0, 3.0, 9.0, 9.0, 60.0]

@@ -127,3 +127,33 @@ def test_sharded_map_equals_a_dict_when_edits_are_random(edits: list[tuple[int, 
         assert {key: version.get(key) for key in version} == held
         assert len(version) == len(held)
         assert sorted(version.values()) == sorted(held.values())
+
+
+def test_map_is_a_mapping_when_versions_part() -> None:
+    """Reading is a dict's; a key discarded is no longer seen, also when the version before sets it later."""
+    base: ShardedMap[str, int] = ShardedMap()
+    for number in range(SHARD_SIZE_MAX * 2):
+        base.set(str(number), number)
+    later = base.edited(object())
+    later.discard("7")
+    later.discard("nobody")
+    base.set("nobody", 1)
+    assert "7" not in later
+    assert "nobody" not in later
+    assert later.get("7", -1) == -1
+    assert base["7"] == 7
+    assert base["nobody"] == 1
+    assert dict(later.items()) == {str(number): number for number in range(SHARD_SIZE_MAX * 2) if number != 7}
+    assert len(later) == SHARD_SIZE_MAX * 2 - 1
+
+
+def test_a_change_among_many_shares_the_shards_it_does_not_touch() -> None:
+    """What a version alone holds is small, so that neither making nor dropping one is felt by traffic."""
+    base: ShardedMap[int, int] = ShardedMap()
+    for number in range(10_000):
+        base.set(number, number)
+    later = base.edited(object())
+    later.set(10_000, 0)
+    own = [shard for shard in later.shards if all(shard is not other for other in base.shards)]
+    assert len(own) == 1
+    assert len(own[0]) < 100
