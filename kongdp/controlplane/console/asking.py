@@ -6,7 +6,7 @@ House rule: this module knows no screen, and nothing in the console knows anothe
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -128,6 +128,16 @@ class Asking:
 def at(template: str, *names: str) -> str:
     """A path with names put in its {} places, whatever characters they have."""
     return template.format(*(quote(name, safe="") for name in names))
+
+
+async def maybe(asking: Awaitable[Any]) -> Any:
+    """What is there, or None where the API says that it is not (404)."""
+    try:
+        return await asking
+    except RefusedError as error:
+        if error.status == 404:
+            return None
+        raise
 
 
 def refused(answer: Answer) -> RefusedError:

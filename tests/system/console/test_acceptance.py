@@ -24,6 +24,10 @@ pytestmark = [
         reason="script, curl and openssl are needed to run the copied command",
     ),
 ]
+SPEC = """openapi: 3.0.3
+info: {title: Orders, version: 1.0.0}
+paths: {/orders: {get: {summary: List orders, responses: {"200": {description: Some orders}}}}}
+"""
 Take = Callable[[Page, str], None]
 
 
@@ -66,6 +70,7 @@ def test_acceptance_script(fresh: ConsolePlane, browser: Browser, docker: Docker
     sign_in(page, "admin", fresh.password, "/services")
     _fresh_control_plane(page, picture)
     _service_and_version(page, picture)
+    _documents(page, picture)
     version_page = _implementation(page, upstream, picture)
     command = _configure(page, docker, picture)
     _run(page, command, docker, fresh.password, picture)
@@ -108,6 +113,32 @@ def _service_and_version(page: Page, picture: Take) -> None:
     expect(page.get_by_role("heading", name="Routes")).to_have_count(0)
     expect(page.get_by_role("heading", name="Plugins")).to_have_count(0)
     picture(page, "02 Version without implementation")
+
+
+def choose(page: Page, button: str, name: str, content: str) -> None:
+    """Upload a file."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name=button).click()
+    chooser.value.set_files({"name": name, "mimeType": "text/plain", "buffer": content.encode()})
+
+
+def _documents(page: Page, picture: Take) -> None:
+    """The journey's steps 3, 5 and 12: a spec, a document, the portal; what is no spec is refused in words."""
+    settled(page)
+    choose(page, "Upload Spec", "spec.yaml", "openapi: 3.0.3")
+    expect(page.get_by_text("info")).to_be_visible()
+    choose(page, "Upload Spec", "spec.yaml", SPEC)
+    expect(page.get_by_text("OpenAPI 3.0")).to_be_visible()
+    page.get_by_role("navigation", name="Breadcrumbs").get_by_role("link", name="example_service").click()
+    settled(page)
+    choose(page, "Upload Document", "orders.md", "# Orders\n\nFrom the **basket** to the doorstep.")
+    expect(page.get_by_role("heading", name="Orders")).to_be_visible()
+    settled(page).get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Publish to Portal").click()
+    expect(page.get_by_text("Published", exact=True)).to_be_visible()
+    picture(page, "10 Service overview")
+    page.get_by_role("link", name="v.1").click()
+    settled(page)
 
 
 def _implementation(page: Page, upstream: str, picture: Take) -> str:

@@ -1,5 +1,6 @@
 """Every screen, with hostile text wherever text can be: nothing runs, nothing leaves, axe is content, nothing overlaps."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,7 @@ class Seeded:
                 "route": {"name": "hostile", "paths": ["/hostile"], "tags": TAGS},
             },
         )
+        self._documents(service["id"], version["id"])
         self.service, self.version, self.group, self.route = service, version, group, made["routes"][0]
         self.paths = (
             "/",
@@ -60,6 +62,10 @@ class Seeded:
             f"/services/{service['id']}",
             f"/services/{service['id']}/versions/{version['id']}",
             f"/services/{service['id']}/versions/{version['id']}?view=list&frame=5m&zone=utc",
+            f"/services/{service['id']}/versions/{version['id']}/spec",
+            "/portal",
+            "/portal?tab=developers",
+            "/portal?tab=applications",
             "/runtimes",
             f"/runtimes/{group['id']}",
             f"/runtimes/{group['id']}/configure",
@@ -67,6 +73,31 @@ class Seeded:
             f"/runtimes/{group['id']}/configure?tab=kubernetes",
             "/certificates",
         )
+
+    def _documents(self, service: str, version: str) -> None:
+        """Documents, a spec, a developer with an application."""
+        hostile = {"summary": HOSTILE, "description": HOSTILE, "responses": {"200": {"description": HOSTILE}}}
+        spec = {
+            "openapi": "3.0.3",
+            "info": {"title": HOSTILE, "version": HOSTILE, "description": HOSTILE},
+            "paths": {"/hostile": {"get": hostile}},
+        }
+        catalogue = f"{self._plane.admin}/v2/catalogue"
+        for path, name, content in (
+            (f"services/{service}/document", "hostile.md", f"# {HOSTILE}\n\n[click](javascript:pwned=1) {HOSTILE}"),
+            (f"versions/{version}/spec", "hostile.json", json.dumps(spec)),
+        ):
+            answer = ask("PUT", f"{catalogue}/{path}", {"name": name, "content": content})
+            assert answer.status == 200, answer.body
+        developer = {"email": "mallory@example.com", "name": HOSTILE[:200], "password": "a long enough password"}
+        self._made("/v2/portal/developers", developer)
+        application = {
+            "developer": "mallory@example.com",
+            "name": "hostile",
+            "reference_id": "h",
+            "description": HOSTILE,
+        }
+        self._made("/v2/portal/applications", application)
 
     def _made(self, path: str, body: Any) -> dict[str, Any]:
         answer = ask("POST", f"{self._plane.admin}{path}", body)

@@ -10,6 +10,8 @@ from kongdp.controlplane.console.screens import (  # isort: skip
     configure_runtime,
     node,
     certificates,
+    spec,
+    portal,
     missing,
 )
 
@@ -20,8 +22,10 @@ __all__ = [
     "missing",
     "node",
     "overview",
+    "portal",
     "runtimes",
     "service",
     "service_hub",
+    "spec",
     "version",
 ]

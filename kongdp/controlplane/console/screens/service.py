@@ -7,14 +7,16 @@ from nicegui import ui
 
 from kongdp.controlplane.access import DEFAULT
 from kongdp.controlplane.console import layout
-from kongdp.controlplane.console.asking import at
+from kongdp.controlplane.console.asking import at, maybe
 from kongdp.controlplane.console.parts import states
 from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import confirm, dialog
 from kongdp.controlplane.console.parts.facts import facts, moment, number, tag, tile
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.labels import HINT, label_lines, read_labels
+from kongdp.controlplane.console.parts.markup import markup
 from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.visit import Visit, screen
 
 HUB = ("Service Hub", "/services")
@@ -29,15 +31,18 @@ async def overview(visit: Visit, service: str, frame: str = "", view: str = "", 
     if visit.may("editor"):
         with actions:
             quiet_button("Edit", lambda: edit_service(visit, found), icon="edit")
+            publishing = "Unpublish from Portal" if found["published"] else "Publish to Portal"
             menu_button(
                 "Actions",
                 [
+                    (publishing, lambda: publish(visit, found)),
                     ("Add New Version", lambda: new_version(visit, found)),
                     ("Delete Service", lambda: delete_service(visit, found, versions)),
                 ],
             )
     await _facts(visit, found, versions)
     _versions(visit, found, versions)
+    await _document(visit, found)
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
     await StatusCodes(visit, path, title="Traffic", frame_key=frame, view=view, zone=zone).show()
 
@@ -55,7 +60,9 @@ async def _facts(visit: Visit, service: Mapping[str, Any], versions: Sequence[Ma
         tile("Requests ever", number(sum(record["ever"].values())))
         tile("Versions", number(len(versions)))
     with layout.card("Facts"):
-        facts([("Created", moment(service["created_at"])), ("Modified", moment(service["updated_at"]))])
+        portal = "Published" if service["published"] else "Not published"
+        times = [("Created", moment(service["created_at"])), ("Modified", moment(service["updated_at"]))]
+        facts([("Dev Portal", portal), *times])
         if service["labels"]:
             with ui.element("div").classes("actions").style("margin-top:12px"):
                 for key, value in service["labels"].items():
@@ -84,6 +91,45 @@ def _versions(visit: Visit, service: Mapping[str, Any], versions: Sequence[Mappi
             with ui.element("tbody"):
                 for version in versions:
                     _version_row(service, version)
+
+
+async def _document(visit: Visit, service: Mapping[str, Any]) -> None:
+    """Section **Service Document**: one Markdown file, shown as the portal shows it."""
+    path = at("/v2/catalogue/services/{}/document", service["id"])
+    found = await maybe(visit.ask.get(path))
+    may_edit = visit.may("editor")
+
+    async def upload(name: str, content: str) -> None:
+        await visit.ask.put(path, {"name": name, "content": content})
+        ui.navigate.reload()
+
+    async def delete() -> None:
+        await visit.ask.delete(path)
+        ui.navigate.reload()
+
+    with layout.card("Service Document"):
+        with layout.section("Service Document"):
+            if may_edit:
+                text = "Upload Document" if found is None else "Replace"
+                upload_button(text, ".md,.markdown", upload, is_main=found is None)
+                if found is not None:
+                    goes = [f"the document {found['name']}"]
+                    quiet_button("Delete", lambda: confirm("Delete document", delete, goes=goes), icon="delete")
+        if found is None:
+            ui.label("A Markdown file (.md) that introduces the service, here and in the Dev Portal.").classes("hint")
+        else:
+            ui.label(found["name"]).classes("hint")
+            markup(found["html"])
+
+
+async def publish(visit: Visit, service: Mapping[str, Any]) -> None:
+    """**Publish to Portal**, or **Unpublish from Portal**: description, document, and the specs of all versions."""
+    path = at("/v2/catalogue/services/{}/publication", service["id"])
+    if service["published"]:
+        await visit.ask.delete(path)
+    else:
+        await visit.ask.put(path)
+    ui.navigate.reload()
 
 
 def _version_row(service: Mapping[str, Any], version: Mapping[str, Any]) -> None:

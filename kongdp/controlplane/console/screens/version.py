@@ -9,21 +9,21 @@ from typing import Any
 from nicegui import ui
 
 from kongdp.controlplane.console import layout
-from kongdp.controlplane.console.asking import RefusedError, at
+from kongdp.controlplane.console.asking import at, maybe
 from kongdp.controlplane.console.parts import states
-from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button
+from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button, quiet_link
 from kongdp.controlplane.console.parts.code import code
 from kongdp.controlplane.console.parts.declaration import declaration
 from kongdp.controlplane.console.parts.dialogs import confirm, dialog
-from kongdp.controlplane.console.parts.facts import facts, moment, tag
+from kongdp.controlplane.console.parts.facts import facts, moment, pill, tag
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.status_codes import StatusCodes
-from kongdp.controlplane.console.screens import implementation
+from kongdp.controlplane.console.parts.upload import upload_button
+from kongdp.controlplane.console.screens import app_registration, implementation, spec_routes
 from kongdp.controlplane.console.screens.service import HUB
 from kongdp.controlplane.console.visit import Visit, screen
 
-# Where a data plane serves that was set up with the defaults.
-PROXY_URL = "http://localhost:8000"
+SPEC_ENDINGS = ".json,.yaml,.yml"
 
 
 @screen("/services/{service}/versions/{version}", title="Version", menu="services")
@@ -33,7 +33,8 @@ async def version(
     """The page. `dialog=implementation` opens the dialog **Create Implementation**."""
     found = await visit.ask.get(at("/v2/catalogue/versions/{}", version))
     owner = await visit.ask.get(at("/v2/catalogue/services/{}", found["service_id"]))
-    made = await try_implementation(visit, version)
+    made = await maybe(visit.ask.get(at("/v2/catalogue/versions/{}/implementation", version)))
+    registration = await maybe(visit.ask.get(registration_path(version)))
     crumbs = [HUB, (owner["name"], at("/services/{}", owner["id"]))]
     actions = layout.heading(visit, found["name"], crumbs=crumbs, about=f"Version of {owner['name']}")
     may_edit = visit.may("editor")
@@ -41,27 +42,18 @@ async def version(
         with actions:
             if made is None:
                 main_button("New Implementation", lambda: implementation.create(visit, found), icon="add")
-            _menu(visit, owner, found, made)
-    await _facts(visit, found, made)
+            _menu(visit, owner, found, made, registration)
+    await _facts(visit, found, made, registration)
     if made is None:
         _nothing(visit, found, may_edit=may_edit)
     else:
         _routes(visit, found, made, may_edit=may_edit)
+        await _plugins(visit, found, made)
+    await _spec(visit, owner, found, has_implementation=made is not None)
     path = at("/v2/catalogue/versions/{}/status-codes", version)
     await StatusCodes(visit, path, frame_key=frame, view=view, zone=zone).show()
     if dialog == "implementation" and made is None and may_edit:
         await implementation.create(visit, found)
-
-
-async def try_implementation(visit: Visit, version_id: str) -> dict[str, Any] | None:
-    """A version's implementation, or None."""
-    try:
-        found: dict[str, Any] = await visit.ask.get(at("/v2/catalogue/versions/{}/implementation", version_id))
-    except RefusedError as error:
-        if error.status == 404:
-            return None
-        raise
-    return found
 
 
 def upstream_url(service: Mapping[str, Any]) -> str:
@@ -71,7 +63,18 @@ def upstream_url(service: Mapping[str, Any]) -> str:
     return f"{service.get('protocol')}://{service.get('host')}{port}{service.get('path') or ''}"
 
 
-def _menu(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any], made: Mapping[str, Any] | None) -> None:
+def registration_path(version_id: str) -> str:
+    """Where application registration of a version is switched."""
+    return at("/v2/catalogue/versions/{}/app-registration", version_id)
+
+
+def _menu(
+    visit: Visit,
+    owner: Mapping[str, Any],
+    found: Mapping[str, Any],
+    made: Mapping[str, Any] | None,
+    registration: Mapping[str, Any] | None,
+) -> None:
     choices: list[tuple[str, Any]] = [("Rename version", lambda: _rename(visit, found))]
     if made is not None:
         choices += [
@@ -79,23 +82,37 @@ def _menu(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any], made
             ("Edit implementation", lambda: implementation.edit(visit, found, made)),
             ("Delete implementation", lambda: _delete_implementation(visit, found, made)),
         ]
+        if registration is None:
+            choices.append(("Enable app registration", lambda: app_registration.enable(visit, found)))
+        else:
+            choices.append(("Disable app registration", lambda: app_registration.disable(visit, found)))
     choices.append(("Delete version", lambda: _delete_version(visit, owner, found, made)))
     menu_button("Actions", choices)
 
 
-async def _facts(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any] | None) -> None:
+async def _facts(
+    visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any] | None, registration: Mapping[str, Any] | None
+) -> None:
     group = await visit.ask.get(at("/v2/control-planes/{}", found["group_id"]))
+    proxy_url = (await visit.ask.get("/v2/portal/settings"))["proxy_url"]
     paths = [path for route in (made["routes"] if made else ()) for path in route.get("paths") or ()]
     with layout.card("Facts"):
         facts(
             [
-                ("Proxy URL", f"{PROXY_URL}{paths[0]}" if paths else PROXY_URL if made else ""),
+                ("Proxy URL", f"{proxy_url}{paths[0]}" if paths else proxy_url if made else ""),
                 ("Upstream URL", upstream_url(made["service"]) if made else ""),
                 ("Runtime group", group["name"]),
+                ("App registration", _registering(registration)),
                 ("Created", moment(found["created_at"])),
                 ("Modified", moment(found["updated_at"])),
             ]
         )
+
+
+def _registering(registration: Mapping[str, Any] | None) -> str:
+    if registration is None:
+        return "Not enabled"
+    return f"{registration['auth_type']}, {'approved at once' if registration['auto_approve'] else 'on approval'}"
 
 
 def _nothing(visit: Visit, found: Mapping[str, Any], *, may_edit: bool) -> None:
@@ -139,6 +156,57 @@ def _route_row(
                 quiet_button("Edit", lambda: implementation.edit_route(visit, found, made, route))
                 if len(made["routes"]) > 1:
                     quiet_button("Delete", lambda: _delete_route(visit, found, route))
+
+
+async def _plugins(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Section **Plugins**: those of the Gateway service; they are edited with the group's."""
+    path = at("/v2/control-planes/{}/core-entities/services/{}/plugins", found["group_id"], made["service"]["id"])
+    plugins = (await visit.ask.get(path))["items"]
+    with layout.card("Plugins"):
+        with layout.section("Plugins"):
+            quiet_link("All plugins of the group", at("/runtimes/{}/plugins", found["group_id"]))
+        if not plugins:
+            ui.label("None on this version. Plugins authenticate, limit, transform and observe requests.").classes(
+                "hint"
+            )
+        for plugin in plugins:
+            with ui.element("div").classes("actions"):
+                with layout.link(at("/runtimes/{}/plugins/{}", found["group_id"], plugin["id"])):
+                    ui.label(plugin["name"])
+                pill("Enabled", "good") if plugin["enabled"] else pill("This plugin is Disabled", "idle")
+                for each in plugin.get("tags") or ():
+                    tag(each)
+
+
+async def _spec(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any], *, has_implementation: bool) -> None:
+    """Card **Version Spec**: one OpenAPI file."""
+    path = at("/v2/catalogue/versions/{}/spec", found["id"])
+    spec = await maybe(visit.ask.get(path))
+
+    async def upload(name: str, content: str) -> None:
+        await visit.ask.put(path, {"name": name, "content": content})
+        ui.navigate.reload()
+
+    async def delete() -> None:
+        await visit.ask.delete(path)
+        ui.navigate.reload()
+
+    with layout.card("Version Spec"):
+        with layout.section("Version Spec"):
+            if spec is not None:
+                quiet_link("Show", at("/services/{}/versions/{}/spec", owner["id"], found["id"]), icon="menu_book")
+            if visit.may("editor"):
+                if spec is not None and has_implementation:
+                    quiet_button("Create routes", lambda: spec_routes.offer(visit, found), icon="route")
+                text = "Upload Spec" if spec is None else "Replace"
+                upload_button(text, SPEC_ENDINGS, upload, is_main=spec is None)
+                if spec is not None:
+                    goes = [f"the spec {spec['name']}"]
+                    quiet_button("Delete", lambda: confirm("Delete spec", delete, goes=goes), icon="delete")
+        if spec is None:
+            ui.label("Document your version using an OpenAPI spec (JSON or YAML). It makes no routes.").classes("hint")
+        else:
+            facts([("Title", spec["title"]), ("Kind", spec["dialect"]), ("File", spec["name"])])
 
 
 def view_configuration(made: Mapping[str, Any]) -> None:
