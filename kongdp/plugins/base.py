@@ -32,6 +32,7 @@ from kongdp.entities.model import BasicAuthCredential, Consumer, JwtSecret, KeyA
 from kongdp.errors import KongdpError, Source
 from kongdp.plugins.fields import FieldLines
 from kongdp.plugins.identities import Identities
+from kongdp.telemetry.access_log import Redaction
 
 REWRITE, ACCESS, HEADER_FILTER, BODY_FILTER, LOG = PHASES = (
     "rewrite",
@@ -121,6 +122,14 @@ class Rates(Protocol):
         """Count one more; the count is forgotten at `until`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Names under which a configuration's plugins take credentials, and what takes their values out of URLs."""
+
+    names: frozenset[bytes]
+    redaction: Redaction
+
+
 class RequestFacts(Protocol):
     """What a finished exchange can tell; times in ms, -1 where something did not happen. `source`: 0 the gateway, 1 the upstream."""
 
@@ -185,6 +194,10 @@ class ExchangeView(Protocol):
         """32 hexadecimal digits."""
 
     @property
+    def secrets(self) -> Secrets:
+        """What logs must not show."""
+
+    @property
     def connection(self) -> tuple[str, int, int, int]:
         """The node's address and port, a number for the client's connection, and how many requests it has had."""
 
@@ -239,6 +252,9 @@ class Handler:
 
     alters_body = False
     """Whether body_filter may change the body's length."""
+
+    secret_names: frozenset[bytes] = frozenset()
+    """Lower-case names of fields and query arguments that carry credentials for this instance: no log shows their values."""
 
     counts_consumers = False
     """Whether exchanges of a consumer are counted for it, beside its route."""

@@ -1,7 +1,7 @@
 """One finished exchange as Kong's log plugins serialise it.
 
-In: an exchange's view.  Out: a table for JSON. Authorization, Proxy-Authorization and Cookie's like are never in it: the first two are
-REDACTED, as in Kong; what key-auth and basic-auth are told to hide was taken out before.
+In: an exchange's view.  Out: a table for JSON. Authorization and Proxy-Authorization are REDACTED, as in Kong; so are (ours) the fields
+and arguments under which any plugin of the configuration takes credentials.
 Warm: once for each exchange with a log plugin. Source: spec of bundled plugins, section 5; Kong 3.9 pdk/log.lua.
 """
 
@@ -43,7 +43,7 @@ def log_entry(exchange: ExchangeView, node: Node) -> dict[str, Any]:
         "source": SOURCES[facts.source],
         "workspace": WORKSPACE_ID,
         "workspace_name": WORKSPACE,
-        "upstream_uri": text(exchange.upstream_path) + ("?" + text(exchange.query) if exchange.query else ""),
+        "upstream_uri": text(_hidden(exchange, exchange.upstream_path, exchange.query)),
     }
     if proxied:
         entry["upstream_status"] = str(facts.status)
@@ -58,11 +58,17 @@ def log_entry(exchange: ExchangeView, node: Node) -> dict[str, Any]:
     return entry
 
 
+def _hidden(exchange: ExchangeView, path: bytes, query: bytes) -> bytes:
+    """Path and query without the values of credentials."""
+    return exchange.secrets.redaction.url(path + b"?" + query) if query else path
+
+
 def _request(exchange: ExchangeView) -> dict[str, Any]:
-    uri = text(exchange.target)
+    target = exchange.secrets.redaction.url(exchange.target)
+    uri = text(target)
     scheme = exchange.scheme.decode()
     headers = field_table(exchange.request_fields)
-    for name in SECRETS:
+    for name in (*SECRETS, *map(text, exchange.secrets.names)):
         if name in headers:
             headers[name] = REDACTED
     shown: dict[str, Any] = {
@@ -70,7 +76,7 @@ def _request(exchange: ExchangeView) -> dict[str, Any]:
         "method": text(exchange.method),
         "uri": uri,
         "url": f"{scheme}://{text(exchange.host)}:{exchange.port}{uri}",
-        "querystring": argument_table(exchange.target.partition(b"?")[2]),
+        "querystring": argument_table(target.partition(b"?")[2]),
         "headers": headers,
         "size": exchange.facts.bytes_in,
     }

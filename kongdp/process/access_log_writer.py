@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -74,6 +75,10 @@ class AccessLogWriter:
             self._flush()
         elif self._timer is None:
             self._timer = env.loop.call_later(FLUSH_INTERVAL_S, self._flush)
+
+    def hide(self, arguments: Collection[bytes]) -> None:
+        """Replace the values of these query arguments in lines to come: names under which plugins take credentials."""
+        self._line.hide(arguments)
 
     def tick(self) -> None:
         """Render the time of the lines to come."""
@@ -235,6 +240,7 @@ def _finished(exchange: Exchange) -> Finished:
     head = exchange.head
     fields = Fields(head.raw)
     plan = exchange.plan
+    run = exchange.plugins
     return Finished(
         remote_addr=exchange.client.address.client(head, exchange.env.trust).encode(),
         remote_user=b"",
@@ -254,5 +260,6 @@ def _finished(exchange: Exchange) -> Finished:
         source=SOURCES[exchange.source],
         route_id=plan.route_id if plan else "",
         service_id=(plan.service_id if plan else None) or "",
+        consumer_id=run.consumer.id if run is not None and run.consumer is not None else "",
         started_at=time.time() - (monotonic() - exchange.started),
     )

@@ -29,7 +29,7 @@ from kongdp.entities.schema import Schema
 from kongdp.entities.table import Table
 from kongdp.plugins.registry import PRIORITIES
 from kongdp.process import agent_sources
-from kongdp.process.agent_pipeline import Applied, Pipeline, Rejected, Unreadable
+from kongdp.process.agent_pipeline import PLUGIN_SOURCE, Applied, Pipeline, Rejected, Unreadable
 
 LOAD_TIMEOUT_S = 60.0
 RETRY_AFTER_S = 5
@@ -125,7 +125,7 @@ class AdminApp:
             case Applied():
                 return {name: rows for name, rows in self._pipeline.table.items() if rows}
             case Rejected(report, None):
-                raise plain(500, report.message)
+                raise plain(400 if report.source == PLUGIN_SOURCE else 500, report.message)
             case Rejected(error=DeclarativeError(fields=fields, flattened_errors=flattened, unplaced=unplaced)):
                 # not the error itself: its traceback would hold this frame, which holds the configuration, in a cycle
                 raise DeclarativeError(fields, flattened, unplaced)

@@ -40,6 +40,9 @@ log = logging.getLogger("kongdp.agent")
 
 T = TypeVar("T")
 
+PLUGIN_SOURCE = "kongdp.plugins"
+"""Source of a rejection by a plugin: settings that this node cannot honour."""
+
 ERROR_LINES_MAX = 20
 """Offending paths that are logged one by one; a table with thousands of faults says how many more there are."""
 
@@ -196,7 +199,7 @@ class Pipeline:
         except RouteError as error:
             return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.routing", str(error), config_hash))
         except PluginError as error:
-            return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.plugins", str(error), config_hash))
+            return self._reject(candidate, ErrorReport(RELOAD_FAILURE, PLUGIN_SOURCE, str(error), config_hash))
         except Exception as error:  # a boundary: a fault of ours in one configuration must not end the agent
             log.exception("configuration %s from %s", config_hash, candidate.origin)
             text = f"{type(error).__name__}: {error}"

@@ -250,6 +250,8 @@ class Worker:
 
     def _swap(self, snapshot: Snapshot) -> None:
         self._env.snapshot = snapshot
+        if self._access_log is not None:
+            self._access_log.hide(snapshot.plugins.secrets.names)
         self._swapped = True
         self._env.sweep_period_s = deadlines.period_for(snapshot)
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kongdp.entities.model import Plugin
-from kongdp.plugins.base import ACCESS, BODY_FILTER, HEADER_FILTER, LOG, REWRITE, Handler, Node
+from kongdp.plugins.base import ACCESS, BODY_FILTER, HEADER_FILTER, LOG, REWRITE, Handler, Node, Secrets
 from kongdp.plugins.registry import build
+from kongdp.telemetry.access_log import SECRET_ARGUMENTS, Redaction
 
 Scope = tuple[str | None, str | None, str | None]
 """Ids of route, service and consumer; None: any."""
@@ -140,7 +141,7 @@ class RoutePlugins:
 class PluginTable:
     """All plugins of one configuration."""
 
-    __slots__ = ("_handlers", "_scopes", "everywhere", "rewrites")
+    __slots__ = ("_handlers", "_scopes", "everywhere", "rewrites", "secrets")
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = handlers
@@ -151,6 +152,8 @@ class PluginTable:
                 scopes[name] = Scopes(handler.PRIORITY)
             scopes[name].add(handler)
         self._scopes = sorted(scopes.values(), key=lambda each: -each.priority)
+        names = frozenset[bytes]().union(*(handler.secret_names for handler in handlers.values()))
+        self.secrets = Secrets(names, Redaction(SECRET_ARGUMENTS | names))
         # what runs for requests that matched no route
         found = [each.handlers[None, None, None] for each in self._scopes if (None, None, None) in each.handlers]
         everywhere = Chain.of(found)

@@ -24,7 +24,7 @@ from kongdp.proxy.plugin_chain import NO_HANDLERS, Chain, RoutePlugins
 
 if TYPE_CHECKING:
     from kongdp.entities.model import Consumer, Route, Service
-    from kongdp.plugins.base import Credential
+    from kongdp.plugins.base import Credential, Secrets
     from kongdp.plugins.identities import Identities
     from kongdp.proxy.answers import Answers
     from kongdp.proxy.exchange import Exchange
@@ -138,6 +138,11 @@ class PluginRun:
     def request_id(self) -> bytes:
         """32 hexadecimal digits."""
         return self._exchange.request_id
+
+    @property
+    def secrets(self) -> Secrets:
+        """What logs must not show."""
+        return self.snapshot.plugins.secrets
 
     @property
     def connection(self) -> tuple[str, int, int, int]:

@@ -72,7 +72,7 @@ class Exchange(NamedTuple):
 class Line:
     """Renders lines of one format. `tick` is called once a second; between ticks the time of a line is that second."""
 
-    __slots__ = ("_fields", "_iso", "_local", "_redact", "_render")
+    __slots__ = ("_fields", "_iso", "_local", "_redact", "_render", "_secrets")
 
     def __init__(
         self,
@@ -84,8 +84,8 @@ class Line:
     ) -> None:
         """`format_name` is kong_log_format (or kong), combined, json or one of `formats`; `fields` are JSON's, all when empty.
 
-        `secret_arguments` are lower-case names of query arguments whose values are replaced: ours and those that key-auth
-        plugins are configured with. Raises AccessLogError for an unknown format or field.
+        `secret_arguments` are lower-case names of query arguments whose values are replaced; `hide` adds those that plugins
+        are configured with. Raises AccessLogError for an unknown format or field.
         """
         known_formats = {**_FORMATS, **formats}
         render = known_formats.get(format_name)
@@ -97,7 +97,8 @@ class Line:
             raise AccessLogError(f"access log: unknown field '{unknown[0]}' ({known})")
         self._render = render
         self._fields = tuple(fields) or tuple(JSON_FIELDS)
-        self._redact = _Redaction(secret_arguments)
+        self._secrets = frozenset(secret_arguments)
+        self._redact = Redaction(self._secrets)
         self._local = b""
         self._iso = ""
         self.tick(0)
@@ -110,6 +111,10 @@ class Line:
         zone = f"{sign}{away // 60:02}{away % 60:02}"
         self._local = f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04}:{clock} {zone}".encode()
         self._iso = f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{clock}{zone[:3]}:{zone[3:]}"
+
+    def hide(self, more: Collection[bytes]) -> None:
+        """Replace the values of these arguments, too, from now on; in place of what was added before."""
+        self._redact = Redaction({*self._secrets, *more})
 
     def render(self, exchange: Exchange) -> bytes:
         """The line, with its line feed. Never raises, whatever bytes the peers sent."""
@@ -179,7 +184,7 @@ def escape(value: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: _HEX[match[0][0]], value)
 
 
-class _Redaction:
+class Redaction:
     """Replaces the values of secret query arguments, and user information in URLs."""
 
     __slots__ = ("_secrets",)
@@ -189,9 +194,11 @@ class _Redaction:
     _USER = re.compile(rb"(?<=//)[^/?#@]*@")
 
     def __init__(self, secrets: Collection[bytes]) -> None:
+        """`secrets`: lower-case names."""
         self._secrets = frozenset(secrets)
 
     def url(self, value: bytes) -> bytes:
+        """A URL, or a path with its query."""
         if b"@" in value:
             value = self._USER.sub(REDACTED + b"@", value)
         if b"?" in value:
@@ -199,6 +206,7 @@ class _Redaction:
         return value
 
     def request_line(self, value: bytes) -> bytes:
+        """A whole request line."""
         if b"?" not in value and b"@" not in value:
             return value
         method, space, target = value.partition(b" ")

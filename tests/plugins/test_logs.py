@@ -91,6 +91,28 @@ def test_entry_when_nothing_was_proxied(tmp_path: Path) -> None:
     run(story())
 
 
+def test_entry_shows_no_credential(tmp_path: Path) -> None:
+    """Whatever a plugin of the configuration takes credentials from: fields, arguments, also of refused requests."""
+
+    async def story() -> None:
+        path = tmp_path / "log"
+        log = {"name": "file-log", "config": {"path": str(path)}}
+        auth = [
+            {"name": "key-auth", "config": {"key_names": ["X-Own"]}},
+            {"name": "jwt", "config": {"cookie_names": ["c"]}},
+        ]
+        async with plugged(log, *auth, more=KEY) as p:
+            await p.ask(
+                "/?X-Own=secret-1&jwt=secret-2&a=1", x_own="secret-3", cookie="c=secret-4", authorization="secret-5"
+            )
+            await p.ask("/?X-Own=secret-6")
+            text = json.dumps(lines(path))
+            assert "secret" not in text
+            assert "/?X-Own=REDACTED&jwt=REDACTED&a=1" in text
+
+    run(story())
+
+
 def test_file_when_it_is_rotated_or_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With `reopen` a moved file is made anew; lines that cannot be written are lost and said, never a request."""
 

@@ -49,7 +49,7 @@ class Scene:
         self._plane = plane
         self.make("services", name="s", url=echo)
         self.make("services/s/routes", name="r", paths=["/"])
-        self.make("routes/r/plugins", name="key-auth", config={"hide_credentials": True})
+        self.make("routes/r/plugins", name="key-auth", config={"hide_credentials": True, "key_names": ["own"]})
         self.make("routes/r/plugins", name="acl", config={"allow": ["staff"]})
         self.make("plugins", name="prometheus", config={"status_code_metrics": True})
         self.bob = self.make("consumers", username="bob", custom_id="b-1")
@@ -74,7 +74,7 @@ def status(node: DataPlane, **fields: str) -> int:
 
 def asked_by_bob(node: DataPlane) -> Answer:
     """A request with bob's key, on a connection of its own."""
-    return ask("GET", node.proxy + "/", headers={"apikey": "bobs"})
+    return ask("GET", node.proxy + "/", headers={"own": "bobs"})
 
 
 def counted(node: DataPlane) -> dict[tuple[str, str, str], int]:
@@ -98,13 +98,13 @@ def test_data_plane_obeys_plugins_made_on_its_control_plane(
     scene = Scene(control_plane, echo)
     node = nodes(enrolled_with(control_plane, tmp_path / "dp"), workers=2)
     node.start()
-    wait_for("the key is known", lambda: status(node, apikey="bobs") == 200)
-    assert (status(node), status(node, apikey="nobodys"), status(node, apikey="eves")) == (401, 401, 403)
-    passed = ask("GET", node.proxy + "/", headers={"apikey": "bobs", "X-Consumer-Username": "root"}).json()
+    wait_for("the key is known", lambda: status(node, own="bobs") == 200)
+    assert (status(node), status(node, own="nobodys"), status(node, own="eves")) == (401, 401, 403)
+    passed = ask("GET", node.proxy + "/", headers={"own": "bobs", "X-Consumer-Username": "root"}).json()
     assert passed["x-consumer-id"] == scene.bob["id"]
     assert (passed["x-consumer-username"], passed["x-consumer-custom-id"]) == ("bob", "b-1")
     assert (passed["x-consumer-groups"], passed["x-credential-identifier"]) == ("staff", scene.key["id"])
-    assert "apikey" not in passed
+    assert "own" not in passed
     wait_for("the 401s are counted", lambda: counted(node).get(("401", "kong", ""), 0) >= 2)
     assert counted(node)["403", "kong", ""] == 1
     assert {consumer for _, _, consumer in counted(node)} == {""}
@@ -112,7 +112,7 @@ def test_data_plane_obeys_plugins_made_on_its_control_plane(
     scene.make("routes/r/plugins", name="prometheus", config={"status_code_metrics": True, "per_consumer": True})
     wait_for(
         "counts by consumer",
-        lambda: (status(node, apikey="eves"), counted(node).get(("403", "kong", "eve"), 0))[1] > 0,
+        lambda: (status(node, own="eves"), counted(node).get(("403", "kong", "eve"), 0))[1] > 0,
     )
     scene.make("routes/r/plugins", name="rate-limiting", config={"year": 5, "policy": "local"})
     limited: list[Answer] = []
@@ -132,9 +132,12 @@ def test_data_plane_obeys_plugins_made_on_its_control_plane(
     assert ask("GET", node.proxy + "/basic").status == 401
 
     ask("DELETE", f"{control_plane.admin}/consumers/bob/key-auth/{scene.key['id']}")
-    wait_for("the key is forgotten", lambda: status(node, apikey="bobs") == 401)
+    wait_for("the key is forgotten", lambda: status(node, own="bobs") == 401)
 
-    text = node.log() + (control_plane.prefix / "stdout.log").read_text()
+    assert ask("GET", node.proxy + "/?own=bobs").status == 401
+    access_log = node.prefix / "logs" / "access.log"
+    wait_for("the line is written", lambda: "/?own=REDACTED" in access_log.read_text())
+    text = access_log.read_text() + node.log() + (control_plane.prefix / "stdout.log").read_text()
     assert "bobs" not in text
     assert "eves" not in text
     assert "opens" not in text

@@ -146,6 +146,15 @@ def test_arguments_of_key_auth_plugins_are_redacted_when_told() -> None:
     assert b"X-My-Key=REDACTED&monkey=1 HTTP/1.1" in written
 
 
+def test_arguments_are_redacted_as_the_configuration_changes() -> None:
+    """What plugins are configured with now, beside what is always hidden."""
+    renderer = Line("combined")
+    asked = exchange(request_line=b"GET /?one=1&two=2&apikey=3 HTTP/1.1")
+    for names, shown in (([b"one"], b"one=REDACTED&two=2"), ([b"two"], b"one=1&two=REDACTED"), ([], b"one=1&two=2")):
+        renderer.hide(names)
+        assert b"/?%b&apikey=REDACTED " % shown in renderer.render(asked)
+
+
 def test_no_field_holds_a_credential_header() -> None:
     """There is no way to ask for one."""
     assert not {"authorization", "cookie", "set_cookie", "headers"} & set(JSON_FIELDS)

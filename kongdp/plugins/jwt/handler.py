@@ -83,6 +83,8 @@ class Jwt(Authentication):
         self._arguments = frozenset(name.encode() for name in config.get("uri_param_names") or ())
         self._cookies = frozenset(name.encode() for name in config.get("cookie_names") or ())
         self._headers = tuple(name.lower().encode() for name in config.get("header_names") or ())
+        cookie = (b"cookie",) if self._cookies else ()
+        self.secret_names = frozenset((*(name.lower() for name in self._arguments), *self._headers, *cookie))
         self._claim: str = config.get("key_claim_name") or "iss"
         self._is_base64 = bool(config["secret_is_base64"])
         self._to_verify = tuple(config.get("claims_to_verify") or ())

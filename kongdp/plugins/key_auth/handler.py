@@ -25,6 +25,7 @@ class KeyAuth(Authentication):
         super().__init__(plugin, node)
         config = plugin.config
         self._names = tuple((name.lower().encode(), name.encode()) for name in config["key_names"])
+        self.secret_names = frozenset(lower for lower, _ in self._names)
         self._in_header, self._in_query = config["key_in_header"], config["key_in_query"]
         self.waits = self._in_body = config["key_in_body"]
         self._hides = config["hide_credentials"]
