@@ -126,8 +126,16 @@ class Apis:
             own_metrics=lambda accept: own_exposition(self._registry, accept),
             sync=self._sync,
             certificates=self._certificates,
+            dns=self._dns,
             upstreams=UpstreamStatus(self._agent.spec["node_id"], self._agent.pipeline, self._target_health),
         )
+
+    def _dns(self) -> Mapping[str, Any] | None:
+        """None, Kong's 501, unless the settings ask for the new client."""
+        agent = self._agent
+        if not agent.settings.new_dns_client:
+            return None
+        return dns_statistics(agent.counters.reader.totals.node, agent.workers.count_live())
 
     def _drain(self) -> None:
         self._is_draining = True
@@ -231,3 +239,9 @@ def _tls(settings: Settings, name: str) -> ssl.SSLContext:
         stems = [settings.paths.ssl / stem for stem in NAMES.values()]
         pairs = [Pair(stem.with_suffix(".crt").read_bytes(), stem.with_suffix(".key").read_bytes()) for stem in stems]
     return server_context(pairs, server_options("intermediate"))
+
+
+def dns_statistics(node: Mapping[str, int], workers: int) -> Mapping[str, Any]:
+    """What /status/dns says: in Kong's frame, but of all workers' resolvers together and not by name."""
+    names = ("queries", "found", "absent", "failures", "stale", "names")
+    return {"worker": {"id": -1, "count": workers}, "stats": {name: node[f"dns_{name}"] for name in names}}

@@ -32,7 +32,7 @@ from kongdp.certs.store import CertificateStore, install
 from kongdp.clock import Clock
 from kongdp.plugins.base import Node
 from kongdp.plugins.outbox import close_all
-from kongdp.process import access_log_writer, worker_settings
+from kongdp.process import access_log_writer, worker_gauges, worker_settings
 from kongdp.process.access_log_writer import AccessLogWriter
 from kongdp.process.channel import ChannelClient
 from kongdp.process.lifeline import Lifeline, LifelineWatch
@@ -320,21 +320,12 @@ class Worker:
             self._access_log.tick()
         env.pools.sweep(now)
         slots[counters.loop_lag_us] = max(0, int((now - expected) * 1e6))
-        busy = sum(1 for connection in env.connections if connection.exchange is not None)
-        slots[counters.connections_active] = len(env.connections)
-        slots[counters.connections_writing] = busy
-        slots[counters.connections_waiting] = len(env.connections) - busy
-        idle = open_ = 0
-        for pool in env.pools:
-            idle += pool.count_idle
-            open_ += pool.count_open
-        slots[counters.upstream_idle] = idle
-        slots[counters.upstream_busy] = max(0, open_ - idle)
+        worker_gauges.note(env)
         if self._swapped:
             # the new tables live long: out of the collector's sight, so that no collection ever walks them
             self._swapped = False
             gc.freeze()
-        self._collect(busy)
+        self._collect(slots[counters.connections_writing])
         self._loop.call_later(1.0, self._tick, now + 1.0)
 
     def _collect(self, busy: int) -> None:

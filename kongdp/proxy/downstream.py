@@ -128,6 +128,11 @@ class DownstreamConnection(asyncio.Protocol):
         state = "tunnel" if self.tunnel else "ending" if self._ending else "exchange" if self.exchange else "idle"
         return f"<client {self.address.peer if self.address else '?'} {state}, {self.requests} requests>"
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether part of a head has come and the rest is awaited."""
+        return self._head_begun and self.exchange is None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         env = self.env

@@ -118,6 +118,12 @@ NODE_NUMBERS: Final = (
     NodeNumber(
         "log_lines_dropped", "counter", "log_lines_dropped", "Access log lines dropped because the writer lagged"
     ),
+    NodeNumber("dns_queries", "counter", "dns_queries", "Names the system's resolver was asked for"),
+    NodeNumber("dns_found", "counter", "dns_answers", "Look-ups of names that gave addresses"),
+    NodeNumber("dns_absent", "counter", "dns_names_absent", "Look-ups of names that do not exist"),
+    NodeNumber("dns_failures", "counter", "dns_failures", "Look-ups of names that failed"),
+    NodeNumber("dns_stale", "counter", "dns_answers_stale", "Expired answers served while a new one was fetched"),
+    NodeNumber("dns_names", "gauge", "dns_names", "Names kept by workers"),
 )
 
 
@@ -157,6 +163,12 @@ class NodeCounters:
     loop_lag_us: int
     ticks: int
     log_lines_dropped: int
+    dns_queries: int
+    dns_found: int
+    dns_absent: int
+    dns_failures: int
+    dns_stale: int
+    dns_names: int
 
     def __init__(self, segment: Segment) -> None:
         for number in NODE_NUMBERS:

@@ -41,6 +41,17 @@ class ResolverLimits:
     names_max: int = 10000
 
 
+@dataclass(slots=True)
+class Statistics:
+    """What a resolver did since somebody last took its statistics: queries begun, how they ended, expired answers served."""
+
+    queries: int = 0
+    found: int = 0
+    absent: int = 0
+    failures: int = 0
+    stale: int = 0
+
+
 class Resolution:
     """What is known of one name. `addresses` are IP literals, best first; empty unless `outcome` is FOUND."""
 
@@ -74,6 +85,7 @@ class Resolver:
         self._loop = loop
         self._limits = limits
         self._names: dict[str, Resolution] = {}
+        self.statistics = Statistics()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def lookup(self, name: str, now: float) -> Resolution:
@@ -88,10 +100,16 @@ class Resolver:
             elif known.outcome is not Outcome.FOUND:
                 known.outcome = Outcome.UNKNOWN
             known.asking = True
+            self.statistics.queries += 1
+            self.statistics.stale += known.outcome is Outcome.FOUND
             task = self._loop.create_task(self._ask(known))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return known
+
+    def count_names(self) -> int:
+        """How many names are kept."""
+        return len(self._names)
 
     def _remember(self, name: str) -> Resolution:
         if len(self._names) >= self._limits.names_max:
@@ -125,12 +143,16 @@ class Resolver:
         known.addresses = tuple(dict.fromkeys(chosen))
         known.outcome = Outcome.FOUND if known.addresses else Outcome.NOT_FOUND
         known.error = "" if known.addresses else "empty answer"
+        self.statistics.found += bool(known.addresses)
+        self.statistics.absent += not known.addresses
         known.expires_at = self._loop.time() + self._limits.valid_ttl_s
         known.stale_until = known.expires_at + self._limits.stale_ttl_s
 
     def _not_found(self, known: Resolution, absent: bool, error: str) -> None:
         """NXDOMAIN replaces what was known; any other failure leaves a usable old answer in place (Kong's rule)."""
         known.error = error
+        self.statistics.absent += absent
+        self.statistics.failures += not absent
         known.expires_at = self._loop.time() + (self._limits.not_found_ttl_s if absent else self._limits.error_ttl_s)
         if absent:
             known.addresses, known.outcome = (), Outcome.NOT_FOUND
