@@ -117,7 +117,7 @@ class AccessLogWriter:
         batch = b"".join(self._pending)
         self._pending.clear()
         self._writing_bytes, self._pending_bytes = self._pending_bytes, 0
-        self._flushing = future = self._env.loop.run_in_executor(self._thread, self._sink.write, batch)
+        self._flushing = future = self._env.loop.run_in_executor(self._thread, self._write, batch)
         future.add_done_callback(self._written)
 
     def _written(self, future: asyncio.Future[None]) -> None:
@@ -127,6 +127,10 @@ class AccessLogWriter:
             log.error("writing the access log failed: %s", future.exception())
         if self._pending:
             self._flush()
+
+    def _write(self, batch: bytes) -> None:
+        # looked up in the thread: a switch may stand before this in its queue
+        self._sink.write(batch)
 
     def _switch(self, fresh: Sink) -> None:
         old, self._sink = self._sink, fresh
