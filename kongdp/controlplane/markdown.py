@@ -61,6 +61,15 @@ class _Renderer(RendererHTML):
 
     heading_close = heading_open
 
+    def th_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """A cell whose alignment is a class: pages of ours take no styles from within."""
+        style = str(tokens[idx].attrs.pop("style", ""))
+        if style:
+            tokens[idx].attrSet("class", style.replace("text-align:", "align-"))
+        return self.renderToken(tokens, idx, options, env)
+
+    td_open = th_open
+
 
 _LINK = {"rel": "noopener noreferrer nofollow"}
 

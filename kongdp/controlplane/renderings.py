@@ -32,14 +32,15 @@ class Renderings:
     def html(self, document: ServiceDocument) -> str:
         """A document as safe HTML."""
         key = ("document", document.service_id, document.edition, document.updated_at)
-        return self._once(key, lambda: markdown.render(document.content))
+        return self.once(key, lambda: markdown.render(document.content))
 
     def view(self, spec: VersionSpec) -> SpecView | None:
         """A spec as people read it; None for one that this release no longer takes."""
         key = ("spec", spec.version_id, spec.edition, spec.updated_at)
-        return self._once(key, lambda: _view(spec))
+        return self.once(key, lambda: _view(spec))
 
-    def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+    def once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` makes, or has made for this key. It must not ask for another rendering."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,7 @@ from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
 from kongdp.controlplane.plane import Options, Plane, open_plane
+from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 from kongdp.controlplane.prefix_lock import only_one
 from kongdp.controlplane.store.database import database_url
 from kongdp.entities.schemas import build_schemas
@@ -60,7 +62,13 @@ LEVELS = {
 # The largest message of a page of the console: its forms; files are uploaded by HTTP.
 SOCKET_BYTES_MAX = 4 * 1024 * 1024
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-LISTENERS = ("cluster_listen", "kongdp_cluster_telemetry_listen", "admin_listen", "admin_gui_listen")
+LISTENERS = (
+    "cluster_listen",
+    "kongdp_cluster_telemetry_listen",
+    "admin_listen",
+    "admin_gui_listen",
+    "kongdp_portal_listen",
+)
 
 
 class StartError(KongdpError):
@@ -122,13 +130,20 @@ def run(
 async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Callable[[Sequence[str]], None]) -> int:
     stopping = _stop_on_signals(plane)
     await plane.start()
+    make = make_admin(settings, plane)
+    rooms = open_rooms(plane, partial(admin.call, make))
     app = build_app(
         plane,
-        make_admin(settings, plane),
+        make,
         node_id=node_id(settings),
         body_bytes_max=settings.nginx_admin_client_max_body_size,
+        rooms=rooms,
     )
-    configs = [*_api_configs(settings, app, plane, opened), *_console_configs(settings, app, plane, opened)]
+    configs = [
+        *_api_configs(settings, app, plane, opened),
+        *_console_configs(settings, app, plane, opened),
+        *_portal_configs(settings, plane, rooms, opened),
+    ]
     servers = [_ApiServer(config, sockets) for config, sockets in configs]
     tasks = [asyncio.create_task(server.serve_until_stopped()) for server in servers]
     try:
@@ -149,7 +164,7 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         await plane.stop()
     for result in results:
         if isinstance(result, BaseException):
-            LOG.error("the server of the Admin API or the console ended: %r", result)
+            LOG.error("a server of the Admin API, the console or the portal ended: %r", result)
     return 1 if has_failed else 0
 
 
@@ -232,6 +247,40 @@ def _console_configs(
         if has_tls:
             config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
         lifespan = "off"
+        yield config, sockets
+
+
+def _portal_configs(
+    settings: Settings, plane: Plane, rooms: PortalRooms, opened: Opened
+) -> Iterator[tuple[uvicorn.Config, list[socket.socket]]]:
+    """The portal's servers, with and without TLS. Nothing of it is loaded where it has no address."""
+    listeners = opened.sockets["kongdp_portal_listen"]
+    if not listeners:
+        return
+    from kongdp.controlplane.portal.application import build_portal
+
+    portal = build_portal(plane, rooms)
+    for has_tls in (False, True):
+        sockets = [sock for listener, sock in listeners if listener.ssl is has_tls]
+        if not sockets:
+            continue
+        config = uvicorn.Config(
+            portal,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        config.load()
+        if has_tls:
+            config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
+        elif not all(asks_for_nothing(listener) for listener, _sock in listeners if not listener.ssl):
+            LOG.warning(
+                "kongdp_portal_listen: passwords and keys cross the network unencrypted; add ssl to the address"
+            )
         yield config, sockets
 
 
@@ -363,7 +412,7 @@ def _say_ready(plane: Plane, opened: Opened) -> None:
     shown = {name: ", ".join(_place(*each) for each in sockets) for name, sockets in opened.sockets.items()}
     print(
         f"control plane ready: Admin API on {shown['admin_listen'] or 'no address'}, console on"
-        f" {shown['admin_gui_listen'] or 'no address'}, data planes on"
+        f" {shown['admin_gui_listen'] or 'no address'}, portal on {shown['kongdp_portal_listen'] or 'no address'}, data planes on"
         f" {shown['cluster_listen']}, counters on {shown['kongdp_cluster_telemetry_listen']};"
         f" CA fingerprint {plane.authority.fingerprint}",
         flush=True,

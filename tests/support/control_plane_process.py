@@ -21,6 +21,7 @@ sys.exit(run(settings))
 LISTENERS = {
     "KONG_ADMIN_LISTEN": "127.0.0.1:0",
     "KONG_ADMIN_GUI_LISTEN": "off",
+    "KONGDP_PORTAL_LISTEN": "off",
     "KONG_CLUSTER_LISTEN": "127.0.0.1:0",
     "KONGDP_CLUSTER_TELEMETRY_LISTEN": "127.0.0.1:0",
 }
