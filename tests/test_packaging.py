@@ -39,8 +39,8 @@ KERNEL = ROOT / "kongdp/http1/_head.pyx"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 BUILT = re.compile(r".*\.(so|c|pyc)")
 # Modules that are part of a declared distribution's interface, which therefore brings them along.
-# The models of FastAPI's requests are pydantic's; NiceGUI shows its Socket.IO server.
-BROUGHT_ALONG = {"pydantic": "fastapi", "socketio": "nicegui"}
+# The models of FastAPI's requests are pydantic's; NiceGUI shows its Socket.IO server; what Jinja2 takes as safe is markupsafe's.
+BROUGHT_ALONG = {"pydantic": "fastapi", "socketio": "nicegui", "markupsafe": "jinja2"}
 
 
 def package_files() -> set[str]:
