@@ -7,7 +7,7 @@ Source: kong/api/endpoints.lua, kong/api/api_helpers.lua 3.9; answers of a live 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -32,6 +32,7 @@ from kongdp.adminapi.routing import (
 from kongdp.adminapi.store import NOWHERE, Reader, Store, Writer
 from kongdp.entities.field import is_uuid
 from kongdp.entities.schema import Schema
+from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.entities.table import Row
 
 _VERBS = {"POST": "create", "PUT": "create or update", "PATCH": "update", "DELETE": "remove"}
@@ -67,6 +68,7 @@ class AdminApi:
         self._schemas = schemas
         self._info = info
         table = {**standard_endpoints(), **(endpoints or {})}
+        self.endpoints: Mapping[str, Mapping[str, Handler]] = table
         self._exact = {path: methods for path, methods in table.items() if "{" not in path}
         self._patterns = [(path.split("/"), methods) for path, methods in table.items() if "{" in path]
         listed = sorted({*self._paths.listed(), *table})
@@ -81,6 +83,15 @@ class AdminApi:
     def paths(self) -> Sequence[str]:
         """Every path, with names in braces."""
         return self._context.paths
+
+    @property
+    def plugins(self) -> Mapping[str, PluginSchema]:
+        """The plugins that may be configured."""
+        return self._info.plugins
+
+    def addresses(self) -> Iterator[tuple[str, Address]]:
+        """The paths of collections, and what each addresses."""
+        return self._paths.addresses()
 
     def handle(self, request: Request) -> Response:
         """Answer a request whose handler does not wait."""

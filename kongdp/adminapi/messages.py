@@ -135,6 +135,10 @@ def _decode_form(body: bytes) -> list[tuple[str, str]]:
 
 def decode_multipart(request: Request) -> list[tuple[str, str]]:
     """Names and values of a multipart body."""
+    boundary = request.headers["content-type"].partition("boundary=")[2].partition(";")[0].strip('" ')
+    # Counted before they are taken apart, which takes some 50 us a part.
+    if request.body.count(b"--" + boundary.encode("latin-1", "replace")) > FORM_FIELDS_MAX + 1:
+        raise plain(400, "Cannot parse multipart body")
     head = b"Content-Type: " + request.headers["content-type"].encode("latin-1", "replace") + b"\r\n\r\n"
     message = BytesParser(policy=HTTP).parsebytes(head + request.body)
     fields: list[tuple[str, str]] = []
@@ -145,8 +149,6 @@ def decode_multipart(request: Request) -> list[tuple[str, str]]:
         content = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(content, bytes):
             fields.append((name, content.decode("utf-8", "replace")))
-        if len(fields) > FORM_FIELDS_MAX:
-            raise plain(400, "Cannot parse multipart body")
     return fields
 
 

@@ -71,7 +71,7 @@ def _parse_offset(text: str) -> list[Any]:
         after = orjson.loads(decoded)
     except ValueError:
         raise invalid_offset(text, "bad json encoding") from None
-    if not isinstance(after, list) or not after or not isinstance(after[0], str):
+    if not isinstance(after, list) or not after or not isinstance(after[0], str) or "\0" in after[0]:
         raise invalid_offset(text, "bad json encoding")
     return after
 

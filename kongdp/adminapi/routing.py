@@ -5,7 +5,7 @@ None. For a collection C with a foreign field f to P:  /C  /C/{c}  /C/{c}/f  /P/
 Source: kong/api/endpoints.lua 3.9 (generated endpoints) and kong/api/routes/*.lua (those switched off).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
@@ -107,13 +107,20 @@ class PathTable:
 
     def listed(self) -> list[str]:
         """Every path, with names in braces, sorted: what GET /endpoints shows."""
-        paths: set[str] = set()
+        return sorted(path for path, _address in self.addresses())
+
+    def addresses(self) -> Iterator[tuple[str, Address]]:
+        """Every path, with names in braces, and what it addresses (by empty keys)."""
         for path, schema in self._collections.items():
             if schema.name in _NESTED_ONLY:
                 continue
-            paths |= {f"/{path}", f"/{path}/{{{schema.name}}}"}
-            paths |= {f"/{path}/{{{schema.name}}}/{field}" for field in schema.foreign}
-        for (parent, nested), (child, field) in self._children.items():
-            base = f"/{parent}/{{{child.foreign[field].reference}}}/{nested}"
-            paths |= {base, f"{base}/{{{child.name}}}"}
-        return sorted(paths)
+            yield f"/{path}", CollectionPath(schema)
+            yield f"/{path}/{{{schema.name}}}", EntityPath(schema, "")
+            for field, rule in schema.foreign.items():
+                parent = self._schemas[rule.reference or ""]
+                yield f"/{path}/{{{schema.name}}}/{field}", ParentPath(schema, "", field, parent)
+        for (path, nested), (child, field) in self._children.items():
+            parent = self._schemas[child.foreign[field].reference or ""]
+            base = f"/{path}/{{{parent.name}}}/{nested}"
+            yield base, ChildrenPath(parent, "", child, field)
+            yield f"{base}/{{{child.name}}}", ChildPath(parent, "", child, field, "")

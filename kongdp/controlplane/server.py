@@ -35,6 +35,7 @@ from kongdp.controlplane.activity_rollup import Retention
 from kongdp.controlplane.api import admin, status
 from kongdp.controlplane.api.app import build_app
 from kongdp.controlplane.api.guard import Guard
+from kongdp.controlplane.api.origins import Origins
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
 from kongdp.controlplane.plane import Options, Plane, open_plane
@@ -203,7 +204,8 @@ def _api_configs(
         if not sockets:
             continue
         config = uvicorn.Config(
-            Guard(app, plane, is_open=is_open),
+            Guard(app, plane, is_open=is_open, origins=Origins(settings.admin_gui_url)),
+            http="kongdp.controlplane.api.protocol:LimitedProtocol",
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -287,6 +288,17 @@ def _fingerprint(name: str, text: str) -> str:
     return digits
 
 
+def _web_address(name: str, item: str) -> str:
+    try:
+        place = urlsplit(item)
+        is_sound = place.scheme in ("http", "https") and bool(place.hostname) and (place.port or 1) > 0
+    except ValueError:
+        is_sound = False
+    if not is_sound:
+        raise Invalid(f"{name} must hold addresses such as https://manager.example:8445, got '{item}'")
+    return item
+
+
 def _template(name: str, text: str) -> str:
     try:
         if Path(text).is_file():
@@ -350,6 +362,7 @@ PORT_MAPS: Kind[tuple[tuple[int, int], ...]] = Kind(
     "list of external:internal", listed("", _port_map).parse, _pairs, ()
 )
 LABELS: Kind[tuple[tuple[str, str], ...]] = Kind("list of key:value", listed("", _label).parse, _pairs, ())
+URLS: Kind[tuple[str, ...]] = listed("list of URLs", _web_address)
 FINGERPRINT: Kind[str] = _simple("SHA-256 in hexadecimal", _fingerprint)
 TEMPLATE: Kind[str] = _simple("path or text", _template)
 EXISTING_FILE: Kind[str] = _simple("path", _existing_file)

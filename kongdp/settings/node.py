@@ -13,6 +13,7 @@ from kongdp.settings.kinds import (
     RESOLVERS,
     TEXT,
     TEXTS,
+    URLS,
     UUID,
     auto_or_whole,
     number,
@@ -177,6 +178,12 @@ class ListenSettings:
         LISTENERS,
         "127.0.0.1:8002",
         "Addresses of the control plane's web console. Kong's default is every interface; ours is this machine only.",
+    )
+    admin_gui_url: tuple[str, ...] = setting(
+        URLS,
+        "",
+        "Addresses of Kong Manager or a console elsewhere, as browsers see them: pages of these origins may use the Admin "
+        "API. Empty: pages served on this machine's loopback may, and no others.",
     )
     kongdp_portal_listen: tuple[Listener, ...] = setting(
         LISTENERS, "127.0.0.1:8003", "Addresses of the control plane's developer portal."

@@ -413,7 +413,7 @@ def test_the_openapi_document_names_every_endpoint_of_ours(tmp_path: Path) -> No
         document = (await served.call("GET", "/v2/openapi.json"))[1]
         assert "/v2/catalogue/versions/{version}/status-codes" in document["paths"]
         for methods in document["paths"].values():
-            assert all(operation["summary"] for operation in methods.values())
+            assert all(operation["summary"] for name, operation in methods.items() if name != "parameters")
 
     play(scenario, tmp_path)
 

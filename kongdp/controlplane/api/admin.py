@@ -43,7 +43,7 @@ class AdminEndpoint:
         """Answer any method on any path."""
         body = await read_body(request, self._body_bytes_max)
         if body is None:
-            return JSONResponse({"message": "request body too large"}, 413)
+            return too_large()
         answer = await self._database.run(
             self._handle,
             messages.Request(
@@ -56,6 +56,11 @@ class AdminEndpoint:
             ),
         )
         return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def too_large() -> Response:
+    """The answer to a body beyond the limit."""
+    return JSONResponse({"message": "request body too large"}, 413)
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes | None:

@@ -25,11 +25,13 @@ from kongdp.controlplane.api import (
     documents,
     groups,
     live,
+    openapi,
     portal,
     problems,
     revisions,
     status,
 )
+from kongdp.controlplane.api.limits import BodyLimit
 from kongdp.controlplane.plane import Plane
 from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 
@@ -47,6 +49,7 @@ def build_app(
         redirect_slashes=False,
     )
     problems.install(app)
+    app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
     app.include_router(status.make_router(plane, node_id))
     app.include_router(groups.make_router(plane))
     app.include_router(accounts.make_router(plane))
@@ -69,12 +72,15 @@ def build_app(
         await response(scope, receive, send)
 
     app.router.default = anything_else
+    openapi.install(app, api, api.plugins)
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         """A method that one of Kong's paths does not have: Kong's words, from the Admin API."""
         if request.url.path.startswith("/v2/"):
             return problems.problem(error.status_code, str(error.detail))
+        if error.status_code == 413:
+            return admin.too_large()
         return await endpoint.answer(request)
 
     return app

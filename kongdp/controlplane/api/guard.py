@@ -14,13 +14,16 @@ import logging
 import math
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, cookie_parser
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kongdp.controlplane import access, audit, groups, users
 from kongdp.controlplane.access import SAFE, Identity, Need
+from kongdp.controlplane.api import origins
 from kongdp.controlplane.api.actors import IDENTITY, actor_of
+from kongdp.controlplane.api.origins import Origins
 from kongdp.controlplane.api.problems import problem
 from kongdp.controlplane.passwords import SignInError
 from kongdp.controlplane.plane import Plane
@@ -59,12 +62,15 @@ class _Shown:
 
 
 class Guard:
-    """ASGI middleware around the application. `is_open`: the listener asks for no credentials."""
+    """ASGI middleware around the application. `is_open`: the listener asks for no credentials. `origins`: the web pages that
+    may use it.
+    """
 
-    def __init__(self, app: ASGIApp, plane: Plane, *, is_open: bool) -> None:
+    def __init__(self, app: ASGIApp, plane: Plane, *, is_open: bool, origins: Origins | None = None) -> None:
         self._app = app
         self._plane = plane
         self._is_open = is_open
+        self._origins = origins or Origins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or pass on one request."""
@@ -76,16 +82,23 @@ class Guard:
         address = connection.client.host if connection.client is not None else "unix socket"
         need = access.need_of(method, path)
         status = 500
+        is_ours = self._origins.allow(connection.headers)
 
         async def watching(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                _tell_browser(message, connection.headers, is_ours)
             await send(message)
 
+        if is_ours and method == "OPTIONS" and "access-control-request-method" in connection.headers:
+            await Response(status_code=204, headers=origins.preflight_fields())(scope, receive, watching)
+            return
         shown = _shown(connection)
         try:
             identity = None
+            if not is_ours and method not in SAFE:
+                raise _RefusedError(403, "web pages of that origin may not do this: admin_gui_url names those that may")
             if not self._is_for_all(shown, need, method):
                 identity = await self._plane.database.run(self._admit, shown, need, method, address)
         except _RefusedError as refused:
@@ -97,7 +110,9 @@ class Guard:
                 scope[IDENTITY] = identity
             await self._app(scope, receive, watching)
         if _is_audited(method, path, status):
-            entry = audit.Entry(self._plane.clock(), actor_of(connection), address, f"{method} {path}", status)
+            # PostgreSQL's texts cannot hold the character of number 0.
+            action = f"{method} {path}".replace("\0", "%00")
+            entry = audit.Entry(self._plane.clock(), actor_of(connection), address, action, status)
             try:
                 await self._plane.database.run(audit.record, self._plane.database, entry)
             except Exception:
@@ -174,6 +189,17 @@ def _shown(connection: HTTPConnection) -> _Shown:
 def session_of(headers: Headers) -> str:
     """The session's secret in a request's cookies."""
     return cookie_parser(headers.get("cookie", "")[:CREDENTIALS_MAX]).get(COOKIE, "")
+
+
+def _tell_browser(message: Message, headers: Headers, is_ours: bool) -> None:
+    """Let the page of a request read the answer, or see to it that it cannot."""
+    if "origin" not in headers:
+        return
+    answer = MutableHeaders(raw=message["headers"])
+    if is_ours:
+        answer.update(origins.answer_fields(headers))
+    elif "access-control-allow-origin" in answer:
+        del answer["access-control-allow-origin"]
 
 
 def _name_and_password(text: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -26,6 +27,10 @@ from kongdp.entities.declarative_errors import DeclarativeError
 LOG = logging.getLogger("kongdp.controlplane.api")
 # gRPC's codes, which koko and so Konnect use in errors.
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 405: 12, 412: 9, 413: 11, 415: 3, 429: 8, 500: 13, 503: 14}
+
+
+# Half a surrogate pair, or (PostgreSQL) the character of number 0: JSON can say what no database keeps.
+UNSTORABLE = "a text holds a character that cannot be stored"
 
 
 class ApiError(Exception):
@@ -97,6 +102,8 @@ def described(error: Exception) -> tuple[int, str, dict[str, Any]]:
             return 400, str(error), {"cert": str(error)}
         case SignInError():
             return 429 if error.retry_after_s else 401, str(error), {}
+        case sa.exc.DataError() | UnicodeEncodeError():
+            return 400, UNSTORABLE, {}
     LOG.error("unexpected: %s", type(error).__name__, exc_info=error)
     return 500, "An unexpected error occurred", {}
 
@@ -114,6 +121,8 @@ KNOWN = (
     StaleError,
     PinError,
     SignInError,
+    sa.exc.DataError,
+    UnicodeEncodeError,
 )
 
 

@@ -300,7 +300,8 @@ def _is(table: sa.Table, values: Mapping[str, str]) -> list[sa.ColumnElement[boo
 
 
 def _indexed(value: str) -> str:
-    if len(value) <= INDEXED_LENGTH_MAX:
+    # PostgreSQL's texts cannot hold the character of number 0; JSON, which the row is, can.
+    if len(value) <= INDEXED_LENGTH_MAX and "\0" not in value:
         return value
     return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
