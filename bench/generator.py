@@ -14,7 +14,7 @@ import os
 import ssl
 import struct
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -25,6 +25,7 @@ from bench.histogram import Histogram
 
 SWEEP_S = 1.0
 TICK_MIN_S = 0.0001  # of the open loop's timer: closer moments are served together
+IDLE_MAX_S = 3.0  # of a connection of the open loop: servers close idle ones too, and a request may cross with that
 GRACE_S = 2.0  # how long answers are waited for after the end
 
 
@@ -78,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._bytes = 0
         self.due = 0.0
         self.sent = 0.0  # 0: idle
+        self.idle_since = 0.0
         self.is_open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -274,7 +276,7 @@ class OpenLoop(Driver):
 
     def begin(self) -> None:
         self._next = 0  # number of the next request to send
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()  # the longest idle at the left
         self._timer = Ticker(self._loop, max(1 / self.plan.rate, TICK_MIN_S), self._tick)
         for _ in range(min(self.plan.connections, 1 + int(self.plan.rate / 200))):
             self.dial()
@@ -303,7 +305,17 @@ class OpenLoop(Driver):
         if self._due(self._next) <= time.perf_counter() < self._until:
             self._send(connection)
         else:
+            connection.idle_since = time.perf_counter()
             self._idle.append(connection)
+
+    def _sweep(self) -> None:
+        """As any loop's; and connections that nobody needed for a while are closed before the server does."""
+        super()._sweep()
+        oldest = time.perf_counter() - IDLE_MAX_S
+        while self._idle and (self._idle[0].idle_since < oldest or not self._idle[0].is_open):
+            connection = self._idle.popleft()
+            self._open.discard(connection)
+            connection.abort()
 
     def end(self) -> None:
         self._timer.stop()

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,10 +58,9 @@ KINDS = (
     ("TLS upstream", 0.04, False, "/secure/1k", "GET", 0, False),
 )
 ABORTED_SHARE = 0.02
-REST_S = 12.0  # after the load: longer than the idle timeouts below
+REST_S = 12.0  # after the load: longer than the idle timeout below
 SETTINGS = {
     "KONG_UPSTREAM_KEEPALIVE_IDLE_TIMEOUT": "5",
-    "KONG_NGINX_HTTP_KEEPALIVE_TIMEOUT": "5s",
     "KONG_NGINX_ADMIN_CLIENT_MAX_BODY_SIZE": "16m",
 }
 GROWTH_SHARE, GROWTH_MIB, LEFT_OPEN_MAX = 0.03, 1.0, 4
@@ -266,6 +266,9 @@ def report(soak: Soak, findings: Sequence[Finding]) -> str:
         values = (tally.latency.percentile(share) / 1000 for share in (0.5, 0.99, 1.0))
         shown = " | ".join(f"{value:.2f}" for value in values)
         lines.append(f"| {name} | {tally.latency.count:,} | {errors_of(tally)} | {shown} |")
+    reasons = sum((tally.errors for tally in soak.tallies.values()), Counter())
+    if reasons:
+        lines += ["", "Without an answer: " + ", ".join(f"{why}: {count}" for why, count in reasons.items()) + "."]
     lines += ["", f"{soak.swaps} configuration changes, {soak.aborted:,} clients that went away."]
     return "\n".join(lines)
 

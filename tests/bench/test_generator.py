@@ -1,11 +1,12 @@
 """The load generator: what is due when, and what its latency is measured from. No sockets here."""
 
 import time
+from collections import deque
 from urllib.parse import urlsplit
 
 import pytest
 
-from bench.generator import Connection, OpenLoop, Plan
+from bench.generator import IDLE_MAX_S, Connection, OpenLoop, Plan
 from bench.load import render_request, require_local
 
 PLAN = Plan("127.0.0.1", 1, b"GET / HTTP/1.1\r\n\r\n", rate=100.0, seconds=10.0)
@@ -31,7 +32,7 @@ class Wire:
 def loop() -> OpenLoop:
     """An open loop that began 50 ms ago: requests 0 to 5 are due."""
     found = OpenLoop(PLAN)
-    found._next, found._idle = 0, []
+    found._next, found._idle = 0, deque()
     found._began = time.perf_counter() - 0.0505
     found._until = found._began + PLAN.seconds
     found.dial = lambda: None  # type: ignore[method-assign]
@@ -69,6 +70,16 @@ def test_nothing_is_sent_before_it_is_due(loop: OpenLoop) -> None:
     loop._next = 5
     loop._tick()
     assert len(wire.sent) == 1
+
+
+def test_connections_that_nobody_needs_are_closed_before_the_server_does(loop: OpenLoop) -> None:
+    """So that no request crosses with the server's close; the others stay."""
+    loop._next = 1000
+    first, wire = connected(loop)
+    second, other = connected(loop)
+    first.idle_since -= IDLE_MAX_S + 1
+    loop._sweep()
+    assert (wire.is_closed, other.is_closed, list(loop._idle)) == (True, False, [second])
 
 
 def test_unsent_requests_are_counted(loop: OpenLoop) -> None:
