@@ -271,6 +271,9 @@ class Handler:
         self.plugin = plugin
         self.node = node
 
+    def close(self) -> None:
+        """The configuration has this instance no more; exchanges that began with it may still go on."""
+
     def rewrite(self, exchange: ExchangeView) -> None:
         """Before routing."""
 

@@ -249,7 +249,9 @@ class Worker:
                 until = monotonic() + COMPILE_SLICE_S
 
     def _swap(self, snapshot: Snapshot) -> None:
-        self._env.snapshot = snapshot
+        previous, self._env.snapshot = self._env.snapshot, snapshot
+        if previous.plugins is not snapshot.plugins:
+            previous.plugins.close(snapshot.plugins)
         if self._access_log is not None:
             self._access_log.hide(snapshot.plugins.secrets.names)
         self._swapped = True
@@ -380,6 +382,7 @@ class Worker:
         for connection in list(env.connections):
             connection.abort()
         env.pools.close_idle()
+        env.snapshot.plugins.close()
         await self._channel.close()
         if self._access_log is not None:
             await self._access_log.close()

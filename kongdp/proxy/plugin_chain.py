@@ -160,6 +160,13 @@ class PluginTable:
         self.everywhere = None if everywhere.is_idle else everywhere
         self.rewrites = tuple(handler for handler in found if REWRITE in handler.phases)
 
+    def close(self, successor: PluginTable | None = None) -> None:
+        """Tell the handlers that `successor` does not have any more."""
+        kept = successor._handlers if successor is not None else {}
+        for id_, handler in self._handlers.items():
+            if kept.get(id_) is not handler:
+                handler.close()
+
     def of_route(self, route_id: str, service_id: str | None) -> RoutePlugins | None:
         """The plugins of a route, None when it has none."""
         if not self._scopes:

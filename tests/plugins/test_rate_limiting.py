@@ -1,6 +1,10 @@
 """rate-limiting through gateways: windows, fields, identities, scopes, and two workers of one node."""
 
-from collections.abc import Mapping
+import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +14,13 @@ from kongdp.entities.model import Plugin
 from kongdp.plugins.base import Node, PluginError
 from kongdp.plugins.rate_limiting.handler import RateLimiting, window_start
 from kongdp.plugins.rates import SharedRates, private_rates
+from kongdp.plugins.redis import Redis, RedisServer
 from kongdp.proxy.addresses import Trust
+from tests.support.cluster import wait_for
 from tests.support.loops import run
 from tests.support.plugged import plugged
 from tests.support.raw_client import Seen
+from tests.support.scripted_upstream import Upstream, scripted_upstream
 
 
 @dataclass
@@ -183,8 +190,137 @@ def test_two_workers_share_a_limit() -> None:
 
 def test_policy_that_is_not_run_is_refused() -> None:
     """With what to do instead: a limit that several nodes should share must not be each node's own unnoticed."""
-    config = {"minute": 1, "policy": "redis"}
-    with pytest.raises(
-        PluginError, match=r"config\.policy is 'redis', and this node only counts by itself: use 'local'"
-    ):
+    config = {"minute": 1, "policy": "cluster"}
+    with pytest.raises(PluginError, match=r"config\.policy is 'cluster', which needs Kong's own database: use 'local'"):
         RateLimiting(Plugin("1", "rate-limiting", None, None, None, None, (), True, config, ()), Node())
+
+
+@pytest.fixture(scope="module")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A real server, with the password pw."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "pw")
+    process = subprocess.Popen(
+        [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for("redis answers", lambda: _answers(port))
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1):
+            return True
+    except OSError:
+        return False
+
+
+def shared(port: int, **config: Any) -> dict[str, Any]:
+    """An instance that counts in a server."""
+    server = {"host": "127.0.0.1", "port": port, "timeout": 5000, "password": "pw", "database": 1}
+    return limiting(policy="redis", redis=server, **config)
+
+
+def server(port: int) -> Redis:
+    """The test's own line to it."""
+    return Redis(RedisServer("127.0.0.1", port, 5.0, None, "pw", 1))
+
+
+def test_nodes_share_a_limit_in_redis(redis_port: int) -> None:
+    """Under Kong's keys, with Kong's expiry; a refused request is not counted."""
+
+    async def story() -> None:
+        wall = Wall()
+        redis = server(redis_port)
+        await redis.ask([(b"FLUSHDB",)])
+        key = f"ratelimit:{ROUTE['id']}:{'0' * 8}-0000-0000-0000-{'0' * 12}:127.0.0.1:1795515060000:minute".encode()
+
+        async def counted(expected: bytes) -> None:
+            async with asyncio.timeout(30):
+                while (await redis.ask([(b"GET", key)]))[0] != expected:
+                    await asyncio.sleep(0.001)
+
+        async with (
+            plugged(shared(redis_port, minute=2), node=node(wall), route=ROUTE) as one,
+            plugged(shared(redis_port, minute=2), node=node(wall), route=ROUTE) as two,
+        ):
+            seen = await one.ask()
+            assert (seen.status, limits(seen)["x-ratelimit-remaining-minute"]) == (200, "1")
+            await counted(b"1")
+            assert (await two.ask()).status == 200
+            await counted(b"2")
+            assert [(await p.ask()).status for p in (one, two)] == [429, 429]
+            assert await redis.ask([(b"GET", key)]) == [b"2"]
+            assert 0 < (await redis.ask([(b"TTL", key)]))[0] <= 60
+            wall.now += 60
+            assert (await one.ask()).status == 200
+        redis.close()
+
+    run(story())
+
+
+ROUTE = {"id": "92b3571a-cbb7-57b4-bc5c-991cbf85185b"}
+
+
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_redis_when_it_cannot_be_asked(redis_port: int, tolerant: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong password, nobody there, another protocol: the request passes uncounted, or it is a 500. The log says why, once."""
+
+    async def story() -> None:
+        async with scripted_upstream(_speaks_http) as other:
+            cases = [
+                (shared(redis_port, minute=1, fault_tolerant=tolerant), {"password": "wrong"}, "WRONGPASS"),
+                (shared(9, minute=1, fault_tolerant=tolerant), {}, "127.0.0.1:9: "),
+                (shared(other.port, minute=1, fault_tolerant=tolerant), {}, "a reply that is none"),
+                (
+                    shared(other.port, minute=1, fault_tolerant=tolerant),
+                    {"timeout": 1, "database": 0, "password": None},
+                    "time",
+                ),
+            ]
+            for plugin, change, reason in cases:
+                plugin["config"]["redis"] |= change
+                caplog.clear()
+                async with plugged(plugin, node=node(Wall())) as p:
+                    assert [(await p.ask()).status for _ in range(2)] == ([200] * 2 if tolerant else [500] * 2)
+                assert caplog.text.count("rate-limiting") == 1
+                assert reason in caplog.text
+
+    run(story())
+
+
+async def _speaks_http(upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if b"AUTH" in await reader.read(1000):
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await reader.read()
+
+
+def test_redis_when_it_closes_an_idle_connection(redis_port: int) -> None:
+    """The next question goes over a new one."""
+
+    async def story() -> None:
+        redis, other = server(redis_port), server(redis_port)
+        name = (await redis.ask([(b"CLIENT", b"ID")]))[0]
+        await other.ask([(b"CLIENT", b"KILL", b"ID", b"%d" % name)])
+        async with asyncio.timeout(30):
+            while not redis._idle[0].is_stale:
+                await asyncio.sleep(0.001)
+        assert (await redis.ask([(b"CLIENT", b"ID")]))[0] != name
+        assert await redis.ask([(b"SET", b"k", b"a\r\nb"), (b"GET", b"k"), (b"GET", b"none")]) == [
+            b"OK",
+            b"a\r\nb",
+            None,
+        ]
+        redis.close()
+        other.close()
+
+    run(story())

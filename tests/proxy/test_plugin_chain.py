@@ -6,6 +6,7 @@ import pytest
 
 from kongdp.entities import declarative
 from kongdp.entities.table import Table
+from kongdp.plugins.base import Handler
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.proxy.plan import RoutePlan, Surroundings
 from kongdp.proxy.snapshot import empty_snapshot
@@ -66,6 +67,22 @@ def test_handlers_keep_their_state_while_their_entity_is_unchanged(around: Surro
     assert handlers(plan(two, b"/a"))[0] is handlers(plan(one, b"/a"))[0]
     assert handlers(plan(two, b"/b")) == handlers(plan(one, b"/b"))
     assert len(handlers(plan(two, b"/a"))) == 2
+
+
+def test_handlers_are_told_when_the_configuration_drops_them(
+    around: Surroundings,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And only then: one that is kept goes on, until there is no configuration any more."""
+    closed: list[str] = []
+    monkeypatch.setattr(Handler, "close", lambda handler: closed.append(handler.plugin.name))
+    first, second = table(**BEFORE), table(plugins=BEFORE["plugins"][1:])
+    one = applied(around, empty_snapshot(around), {}, first)
+    two = applied(around, one, first, second)
+    one.plugins.close(two.plugins)
+    assert closed == ["key-auth"]
+    two.plugins.close()
+    assert closed == ["key-auth", "acl"]
 
 
 def test_credentials_change_without_any_new_plan(around: Surroundings) -> None:  # noqa: F811

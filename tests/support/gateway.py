@@ -91,7 +91,8 @@ class Gateway:
             lambda entities, previous: previous,
             full=True,
         )
-        self.env.snapshot = finish(steps)  # type: ignore[arg-type,assignment]
+        previous, self.env.snapshot = self.env.snapshot, finish(steps)  # type: ignore[arg-type,assignment]
+        previous.plugins.close(self.env.snapshot.plugins)
         self.names = {id_: row["name"] for id_, row in table.get("routes", {}).items()}
         self.env.sweep_period_s = deadlines.period_for(self.env.snapshot)
 
@@ -181,6 +182,7 @@ async def running_gateway(
         for connection in list(env.connections):
             connection.abort()
         pools.close_idle()
+        env.snapshot.plugins.close()
         sweeper.cancel()
         await asyncio.gather(sweeper, return_exceptions=True)
         for _ in range(1000):

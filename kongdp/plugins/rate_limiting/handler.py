@@ -1,24 +1,39 @@
 """rate-limiting: so many requests in a calendar window, for each consumer, address, service, field or path.
 
 Windows are fixed, in UTC. Usage is read first and counted after, so a refused request counts nothing; requests that are judged at the
-same instant in several workers may overshoot by one for each worker. Counts are the node's (policy local): its workers share them.
+same instant in several workers may overshoot by one for each worker. Counts are the node's (policy local): its workers share them; or a
+Redis server's (policy redis), under the keys that Kong's nodes use. Kong's `sync_rate`, which counts locally and brings the counts together
+now and then, is taken for -1: every request asks the server.
 Hot for its routes. Source: spec of bundled plugins, section 3; Kong 3.9 plugins/rate-limiting/{handler,policies/init,expiration}.lua.
 """
 
 from __future__ import annotations
 
+import asyncio
 import calendar
+import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
+from typing import Any
 
 from kongdp.entities.model import Plugin
 from kongdp.plugins.base import Answer, ExchangeView, Handler, Line, Node, PluginError, error
 from kongdp.plugins.rates import private_rates
+from kongdp.plugins.redis import Command, Redis, RedisError, RedisServer
 
 WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2592000, "year": 31536000}
 """A window's length as its fields tell it: Kong's months have 30 days there, whatever the calendar says."""
 
 NOTE = "rate-limiting"
+
+COMPLAINT_PERIOD_S = 10.0
+"""Between two lines about a server that does not answer, for each instance."""
+
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+
+log = logging.getLogger("kongdp.plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +47,35 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What is left of a limit; `began` and `key` are those of its window now."""
+class Window:
+    """A limit's window at a moment, for one identifier (with the instance's scope)."""
 
     limit: Limit
-    left: int
     began: int
-    key: bytes
+    identifier: bytes
+
+    @property
+    def key(self) -> bytes:
+        """What it is counted under in this node."""
+        return b"%b:%b:%d" % (self.identifier, self.limit.period.encode(), self.began)
+
+    @property
+    def shared_key(self) -> bytes:
+        """What it is counted under in a server that Kong nodes use as well: Kong's name for it, in milliseconds."""
+        return b"ratelimit:%b:%d:%b" % (self.identifier, self.began * 1000, self.limit.period.encode())
+
+    @property
+    def until(self) -> int:
+        """When the count may be forgotten."""
+        return self.began + WINDOWS_S[self.limit.period] + _SLACK_S[self.limit.period]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is left of a limit in its window."""
+
+    window: Window
+    left: int
 
 
 class RateLimiting(Handler):
@@ -50,11 +87,15 @@ class RateLimiting(Handler):
         super().__init__(plugin, node)
         config = plugin.config
         policy = config.get("policy") or "local"
-        if policy != "local":
+        if policy not in ("local", "redis"):
             raise PluginError(
-                f"config.policy is '{policy}', and this node only counts by itself: use 'local', whose counts the node's workers share"
+                f"config.policy is '{policy}', which needs Kong's own database: use 'local' (one node's workers together) or 'redis'"
             )
         self._rates = node.rates or private_rates(4096)
+        self._redis = Redis(_server(config["redis"])) if policy == "redis" else None
+        self.waits = self._redis is not None
+        self._is_tolerant = config.get("fault_tolerant", True)
+        self._counting: set[asyncio.Task[None]] = set()
         self._limits = [
             Limit(period, int(config[period]), *_names(period))
             for period in WINDOWS_S
@@ -67,33 +108,79 @@ class RateLimiting(Handler):
         self._status = int(config.get("error_code") or 429)
         self._message = config.get("error_message") or "API rate limit exceeded"
         # the scope of the counts is the instance's, not the request's: a global one counts over all routes
-        self._scope = f"{plugin.route_id or ''}:{plugin.service_id or ''}:".encode()
+        self._scope = f"{plugin.route_id or _NOBODY}:{plugin.service_id or _NOBODY}:".encode()
+        self._complained_at = -COMPLAINT_PERIOD_S
 
     def access(self, exchange: ExchangeView) -> Answer | None:
         """Refuse what is over a limit, else count it."""
         now = self.node.wall()
-        identifier = self._scope + self._identifier(exchange)
-        usages = [self._usage(limit, identifier, now) for limit in self._limits]
+        windows = self._windows(exchange, now)
+        answer = self._judge(exchange, windows, [self._rates.used(window.key, now) for window in windows], now)
+        if answer is None:
+            for window in windows:
+                self._rates.add(window.key, window.until, now)
+        return answer
+
+    async def access_waiting(self, exchange: ExchangeView) -> Answer | None:
+        """The same with counts that nodes share; they are counted behind the request's back, as by Kong."""
+        redis = self._redis
+        assert redis is not None
+        now = self.node.wall()
+        windows = self._windows(exchange, now)
+        try:
+            used = await redis.ask([(b"GET", window.shared_key) for window in windows])
+        except RedisError as problem:
+            self._complain(problem)
+            return None if self._is_tolerant else error(500)
+        answer = self._judge(exchange, windows, [int(count or 0) for count in used], now)
+        if answer is None:
+            task = asyncio.get_running_loop().create_task(self._count(redis, windows))
+            self._counting.add(task)
+            task.add_done_callback(self._counting.discard)
+        return answer
+
+    async def _count(self, redis: Redis, windows: Sequence[Window]) -> None:
+        commands: list[Command] = []
+        for window in windows:
+            commands.append((b"INCRBY", window.shared_key, b"1"))
+            commands.append((b"EXPIRE", window.shared_key, b"%d" % WINDOWS_S[window.limit.period]))
+        try:
+            await redis.ask(commands)
+        except RedisError as problem:
+            self._complain(problem)
+
+    def _complain(self, problem: RedisError) -> None:
+        now = monotonic()
+        if now - self._complained_at >= COMPLAINT_PERIOD_S:
+            self._complained_at = now
+            log.error("rate-limiting (%s): redis: %s", self.plugin.id, problem)
+
+    def _judge(
+        self, exchange: ExchangeView, windows: Sequence[Window], used: Sequence[int], now: float
+    ) -> Answer | None:
+        usages = [Usage(window, window.limit.limit - count) for window, count in zip(windows, used, strict=True)]
         stop = next((usage for usage in reversed(usages) if usage.left <= 0), None)
         lines, reset = ([], None) if self._hides else _fields(usages, stop, now)
         if stop is not None:
             if reset is not None:
                 lines.append((b"Retry-After", reset))
             return error(self._status, self._message, lines)
-        for usage in usages:
-            self._rates.add(usage.key, usage.began + WINDOWS_S[usage.limit.period] + _SLACK_S[usage.limit.period], now)
         exchange.notes[NOTE] = lines
         return None
+
+    def close(self) -> None:
+        """Keep no connection."""
+        if self._redis is not None:
+            self._redis.close()
 
     def header_filter(self, exchange: ExchangeView) -> None:
         """Tell the client what is left, whoever answers in the end."""
         for name, value in exchange.notes.get(NOTE, ()):
             exchange.response_fields.set(name, value)
 
-    def _usage(self, limit: Limit, identifier: bytes, now: float) -> Usage:
-        began = window_start(limit.period, now)
-        key = b"%b:%b:%d" % (identifier, limit.period.encode(), began)
-        return Usage(limit, limit.limit - self._rates.used(key, now), began, key)
+    def _windows(self, exchange: ExchangeView, now: float) -> list[Window]:
+        identifier = self._identifier(exchange)
+        return [Window(limit, window_start(limit.period, now), self._scope + identifier) for limit in self._limits]
 
     def _identifier(self, exchange: ExchangeView) -> bytes:
         """Whose requests are counted together; the client's address where the configured one is missing."""
@@ -126,6 +213,20 @@ def window_start(period: str, now: float) -> int:
     return calendar.timegm((at.tm_year, at.tm_mon if period == "month" else 1, 1, 0, 0, 0))
 
 
+def _server(config: Mapping[str, Any]) -> RedisServer:
+    return RedisServer(
+        config["host"],
+        config.get("port") or 6379,
+        (config.get("timeout") or 2000) / 1000,
+        config.get("username"),
+        config.get("password"),
+        config.get("database") or 0,
+        bool(config.get("ssl")),
+        bool(config.get("ssl_verify")),
+        config.get("server_name"),
+    )
+
+
 def _names(period: str) -> tuple[bytes, bytes]:
     name = period.capitalize().encode()
     return b"X-RateLimit-Limit-" + name, b"X-RateLimit-Remaining-" + name
@@ -139,12 +240,13 @@ def _fields(usages: list[Usage], stop: Usage | None, now: float) -> tuple[list[L
     for usage in usages:
         # on a refusal only the period that refused counts this request
         left = max(0, usage.left - 1 if stop is None or stop is usage else usage.left)
-        window = WINDOWS_S[usage.limit.period]
-        shown = b"%d" % usage.limit.limit
-        lines += [(usage.limit.limit_name, shown), (usage.limit.remaining_name, b"%d" % left)]
-        if tightest is None or (left, -window) < tightest:
-            tightest = left, -window
-            limit, reset = shown, b"%d" % max(1, window - int(now - usage.began))
+        each = usage.window.limit
+        length = WINDOWS_S[each.period]
+        shown = b"%d" % each.limit
+        lines += [(each.limit_name, shown), (each.remaining_name, b"%d" % left)]
+        if tightest is None or (left, -length) < tightest:
+            tightest = left, -length
+            limit, reset = shown, b"%d" % max(1, length - int(now - usage.window.began))
     assert tightest is not None
     lines += [(b"RateLimit-Limit", limit), (b"RateLimit-Remaining", b"%d" % tightest[0]), (b"RateLimit-Reset", reset)]
     return lines, reset
