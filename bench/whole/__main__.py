@@ -26,6 +26,11 @@ from bench.whole import peers, plots, report
 from bench.whole.run import Bench, Options, say
 from bench.whole.scenarios import SCENARIOS, select
 
+ALONE = """\
+  python -m bench.whole.swap    configuration changes under load: how soon live, what the longest request was
+  python -m bench.whole.scrape  p99 with a scrape each second and without
+  bench/soak                    half an hour of mixed load: memory and descriptors
+  bench/load URL                load on a gateway of your own"""
 DEFAULT_PEERS = ("nginx", "haproxy", "kongdp", "kongdp-pure", "envoy", "caddy")
 OUT = ROOT / ".artifacts" / "bench"
 
@@ -36,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.whole",
         description=__doc__,
-        epilog=f"scenarios:\n{names}",
+        epilog=f"scenarios:\n{names}\n\nand on their own:\n{ALONE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cores = sorted(os.sched_getaffinity(0))

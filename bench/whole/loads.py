@@ -10,12 +10,10 @@ import json
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.whole.configs import BASIC, KEY, Place, Setup, other_routes
 from bench.whole.processes import CommandError, pinned
@@ -149,10 +147,3 @@ def _scraping(port: int) -> Iterator[None]:
         stop.set()
         if port:
             thread.join(20)
-
-
-def settle(path: Path) -> None:
-    """Forget a log that a run has filled, so that a long bench does not fill the disk."""
-    if path.exists():
-        with path.open("w"):
-            time.sleep(0)
