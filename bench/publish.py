@@ -18,6 +18,7 @@ from bench.machine import ROOT
 from bench.whole import plots, report
 
 RESULTS = ROOT / "bench" / "results"
+TITLES = {"": "CPU per request, ratios to nginx", "-latency": "Latency at fixed rates"}
 PAGE = ROOT / "bench" / "RESULTS.md"
 
 
@@ -45,14 +46,12 @@ def replaced(page: str, name: str, text: str) -> str:
 def whole(name: str, source: Path) -> str:
     """A result of bench.whole: chart, tables, figures."""
     document = json.loads(source.read_text())
-    (RESULTS / f"{name}.svg").write_text(plots.ratios(document))
     (RESULTS / f"{name}.json").write_text(json.dumps(shortened(document)) + "\n")
-    charts = [f"![CPU per request, ratios to nginx](results/{name}.svg)"]
-    latencies = plots.latencies(document)
-    if latencies is not None:
-        (RESULTS / f"{name}-latency.svg").write_text(latencies)
-        charts.append(f"![Latency at fixed rates](results/{name}-latency.svg)")
-    return "\n\n".join([report.markdown(document).strip(), *charts])
+    shown = []
+    for ending, chart in plots.charts(document).items():
+        (RESULTS / f"{name}{ending}.svg").write_text(chart)
+        shown.append(f"![{TITLES[ending]}](results/{name}{ending}.svg)")
+    return "\n\n".join([*shown, report.markdown(document).strip()])
 
 
 def soak(name: str, source: Path) -> str:

@@ -2,7 +2,7 @@
 
     make bench                                            the quick scenarios on every gateway found, about five minutes
     python -m bench.whole get-1k tls --peers nginx kongdp --rounds 10
-    python -m bench.whole headline | full                 more scenarios; full takes about an hour
+    python -m bench.whole headline | full                 more scenarios; full takes about half an hour
     python -m bench.whole get-1k --peers nginx kongdp before=/path/to/other/checkout/.venv/bin/kongdp
     python -m bench.whole counters --rounds 20            what counting costs, as pairs
 
@@ -74,10 +74,8 @@ def write(out: Path, document: dict[str, Any], earlier: dict[str, Any] | None) -
     text = report.markdown(document, earlier)
     stem.with_suffix(".json").write_text(json.dumps(document))
     stem.with_suffix(".md").write_text(text)
-    stem.with_suffix(".svg").write_text(plots.ratios(document))
-    latencies = plots.latencies(document)
-    if latencies is not None:
-        stem.with_name(f"{stem.name}-latency.svg").write_text(latencies)
+    for ending, chart in plots.charts(document).items():
+        stem.with_name(f"{stem.name}{ending}.svg").write_text(chart)
     say(f"written: {stem}.json, .md, .svg")
     return text
 

@@ -12,16 +12,15 @@ from bench.whole.figures import base_of, column, ratio, summarize
 MARK = "nginx = 1"
 
 
-def ratios(document: dict[str, Any], names: list[str] | None = None) -> str:
-    """A group a scenario, a bar a gateway; whiskers are the range over the rounds."""
+def ratios(document: dict[str, Any]) -> str | None:
+    """A group a scenario, a bar a gateway; whiskers are the range over the rounds. None without nginx to compare with."""
     groups = []
-    for name, scenario in document["scenarios"].items():
-        if names is None or name in names:
-            found = list(_bars(scenario["contestants"]))
-            if found:
-                groups.append((scenario["title"], found))
+    for scenario in document["scenarios"].values():
+        found = list(_bars(scenario["contestants"]))
+        if found:
+            groups.append((scenario["title"], found))
     title = "CPU time per request, one worker, ratio to nginx (less is better)"
-    return svg.bars(title, groups, mark=1.0, mark_label=MARK) if groups else svg.document(svg.WIDTH, 10, [])
+    return svg.bars(title, groups, mark=1.0, mark_label=MARK) if groups else None
 
 
 def _bars(contestants: dict[str, Any]) -> Any:
@@ -57,3 +56,9 @@ def latencies(document: dict[str, Any]) -> str | None:
 def _percentiles(entry: dict[str, Any]) -> list[tuple[float, float]]:
     shares = ((0.5, "p50_us"), (0.9, "p90_us"), (0.99, "p99_us"), (0.999, "p999_us"))
     return [(share, statistics.median(column(entry, name)) / 1000) for share, name in shares]
+
+
+def charts(document: dict[str, Any]) -> dict[str, str]:
+    """Every chart there are figures for: what its file's name ends with -> SVG."""
+    found = {"": ratios(document), "-latency": latencies(document)}
+    return {ending: chart for ending, chart in found.items() if chart is not None}

@@ -11,10 +11,17 @@ def row(name: str, **extra: float) -> dict[str, object]:
 
 def test_ratio_chart_shows_ratios_to_nginx_of_the_same_setup() -> None:
     """And nothing for a gateway that nginx did not run beside."""
-    chart = plots.ratios(document([12.0, 22.0]))
+    chart = plots.charts(document([12.0, 22.0]))[""]
     assert "1.15 · 17 us" in chart
     assert "nginx = 1" in chart
     assert "2 workers" not in chart
+
+
+def test_result_without_nginx_has_no_chart_of_ratios() -> None:
+    """There is nothing to divide by."""
+    alone = document([12.0, 22.0])
+    del alone["scenarios"]["get-1k"]["contestants"]["nginx"]
+    assert plots.charts(alone) == {}
 
 
 def test_match_times_are_sorted_out_by_kind_and_traffic() -> None:
