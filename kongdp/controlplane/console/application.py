@@ -55,7 +55,7 @@ def build_console(plane: Plane, api: ASGIApp) -> ASGIApp:
     # without an error in the log for each browser that goes away.
     core.app.user_middleware.clear()
     app.add_middleware(GZipMiddleware, minimum_size=1000)
-    # Its default lets pages of every site connect; the door looks at the origin too.
-    core.sio.eio.cors_allowed_origins = None
+    # Its default tells browsers that pages of every site may ask, and its own check knows no TLS: the door is the check.
+    core.sio.eio.cors_allowed_origins = []
     sockets.bind()
     return Door(app, api, plane)

@@ -100,7 +100,8 @@ def _is_ours(scope: Scope, headers: Headers) -> bool:
         return scope["type"] == "http" and scope["method"] in SAFE and headers.get("sec-fetch-site") == "same-origin"
     parsed = urlsplit(origin)
     is_tls = scope.get("scheme") in ("https", "wss")
-    return parsed.scheme == ("https" if is_tls else "http") and parsed.netloc == headers.get("host", "")
+    # Behind a proxy that ends TLS the browser says https and we see http; never the other way round.
+    return parsed.scheme in (("https",) if is_tls else ("http", "https")) and parsed.netloc == headers.get("host", "")
 
 
 def _to_sign_in(scope: Scope, headers: Headers, session: str) -> Response:

@@ -101,7 +101,6 @@ def test_a_session_comes_in_and_asks_as_itself(tmp_path: Path) -> None:
 ELSEWHERE: tuple[dict[str, str], ...] = (
     {},
     {"Origin": "http://evil.test"},
-    {"Origin": "https://console.test"},
     {"Origin": "http://console.test:8080"},
     {"Origin": "null"},
     {"Sec-Fetch-Site": "same-origin"},
@@ -120,6 +119,22 @@ def test_a_change_from_elsewhere_is_refused(tmp_path: Path) -> None:
             polling = {name: value for name, value in fields.items() if name == "Origin"}
             answer = await house.client.get("/_nicegui_ws/socket.io/", headers=cookie(session, **polling))
             assert answer.status_code == 403, fields
+
+    play(scenario, tmp_path)
+
+
+def test_a_proxy_may_end_tls_but_nobody_may_take_it_away(tmp_path: Path) -> None:
+    """A page by https may speak to us by http (the proxy does); a page by http may not speak to us by https."""
+
+    async def scenario(house: House) -> None:
+        session = await house.session()
+        answer = await house.client.post("/x", headers=cookie(session, Origin="https://console.test"))
+        assert answer.status_code == 200
+        secure = "https://console.test/x"
+        assert (await house.client.post(secure, headers=cookie(session, Origin=ORIGIN))).status_code == 403
+        assert (
+            await house.client.post(secure, headers=cookie(session, Origin="https://console.test"))
+        ).status_code == 200
 
     play(scenario, tmp_path)
 

@@ -45,7 +45,9 @@ class ConsolePlane(ControlPlane):
     def __init__(self, prefix: Path) -> None:
         super().__init__(prefix)
         self.console_port = free_port()
-        self.settings = {"KONG_ADMIN_GUI_LISTEN": f"127.0.0.1:{self.console_port}"}
+        self.secure_port = free_port()
+        places = f"127.0.0.1:{self.console_port}, 127.0.0.1:{self.secure_port} ssl"
+        self.settings = {"KONG_ADMIN_GUI_LISTEN": places}
 
     @property
     def console(self) -> str:

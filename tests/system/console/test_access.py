@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import settled
+from tests.support.browser import new_context, settled, sign_in
 from tests.support.cluster import http as ask
 from tests.system.console.conftest import ConsolePlane
 
@@ -103,6 +103,19 @@ def test_a_wrong_password_is_said_and_slowed_down(console: ConsolePlane, visitor
     expect(page.get_by_role("alert")).to_have_text("wrong user name or password")
     expect(page.get_by_label("User name")).to_have_value("forgetful")
     page.close()
+
+
+def test_the_console_by_tls(console: ConsolePlane, browser: Browser) -> None:
+    """The same console with our authority's certificate; its cookie then goes by TLS only, and its socket is one of TLS."""
+    base = f"https://localhost:{console.secure_port}"
+    context = new_context(browser, base, ignore_https_errors=True)
+    page = context.new_page()
+    sign_in(page, "admin", console.password, "/services")
+    settled(page)
+    (cookie,) = context.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    assert page.evaluate("window.socket.io.engine.transport.name") == "websocket"
+    context.close()
 
 
 def test_a_socket_of_another_session_gets_no_page(console: ConsolePlane, visitor: Visit, watch: Any) -> None:
