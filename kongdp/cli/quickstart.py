@@ -165,6 +165,7 @@ class Quickstart:
         if self._plane.password is not None:
             user, password = self._plane.password
             say(f"       First start: user {user}, password {password} (shown only now)")
+        say(f"       Console: http://{LOCAL}:{ports.console}")
 
     async def _plane_ready(self) -> bool | None:
         return self._plane.is_ready or None
