@@ -19,6 +19,14 @@ from kongdp.entities.addresses import parse_address
 from kongdp.entities.schema import Schema
 from kongdp.entities.table import Row
 
+# Kong has them only where it runs WebAssembly, and says so; decK takes that for "none".
+FILTER_CHAINS = (
+    "/filter-chains",
+    "/filter-chains/{filter_chains}",
+    "/filter-chains/{filter_chains}/route",
+    "/filter-chains/{filter_chains}/service",
+)
+
 
 def standard_endpoints() -> dict[str, Mapping[str, Handler]]:
     """The paths every node has."""
@@ -26,6 +34,7 @@ def standard_endpoints() -> dict[str, Mapping[str, Handler]]:
         "/": {"GET": get_root},
         "/config": {"GET": get_config, "POST": post_config},
         "/endpoints": {"GET": get_endpoints},
+        **dict.fromkeys(FILTER_CHAINS, dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse_filter_chains)),
         "/plugins/enabled": {"GET": get_enabled_plugins},
         "/schemas/plugins/validate": {"POST": validate_plugin},
         "/schemas/plugins/{plugin}": {"GET": get_plugin_schema},
@@ -36,6 +45,11 @@ def standard_endpoints() -> dict[str, Mapping[str, Handler]]:
         "/tags/{tag}": {"GET": get_tags},
         "/upstreams/{upstreams}/health": {"GET": get_upstream_health},
         "/upstreams/{upstreams}/targets/all": {"GET": get_all_targets},
+        **{
+            f"/upstreams/{{upstreams}}/targets/{{targets}}{address}/{health}": {"PUT": put_target_health}
+            for address in ("", "/{address}")
+            for health in ("healthy", "unhealthy")
+        },
     }
 
 
@@ -170,6 +184,23 @@ def _tagged_rows(
             if row["tags"]:
                 yield row["id"], collection, row
         after = rows[-1]["id"]
+
+
+def refuse_filter_chains(context: Context, request: Request, names: Mapping[str, str]) -> Response:
+    """/filter-chains and below, by any method."""
+    raise errors.plain(400, "this endpoint is only available when wasm is enabled")
+
+
+def put_target_health(context: Context, request: Request, names: Mapping[str, str]) -> Response:
+    """PUT /upstreams/{u}/targets/{t}/healthy and unhealthy, also for one address: on a node that sends no requests there is
+    no health to set.
+    """
+    with context.store.read() as reader:
+        upstream = _upstream(context, reader, names["upstreams"])
+        schema = context.resources.schemas["targets"]
+        if context.resources.select(reader, schema, names["targets"], {"upstream": upstream["id"]}) is None:
+            raise errors.not_found()
+    raise errors.plain(400, f"Upstream {upstream['name']} has no balancer")
 
 
 def get_all_targets(context: Context, request: Request, names: Mapping[str, str]) -> Response:
