@@ -4,9 +4,11 @@ import asyncio
 import json
 import re
 import signal
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,36 @@ def test_any_replica_serves_api_and_data_planes(pair_of_replicas: tuple[Replica,
         assert made == 9
 
     asyncio.run(scenario())
+
+
+def test_writers_at_both_lose_nothing(pair_of_replicas: tuple[Replica, Replica]) -> None:
+    """Eight clients at two replicas: of those who want one name one gets it, what was answered is there at both, each write is
+    one revision, and both export the same.
+    """
+    both = [replica.process for replica in pair_of_replicas]
+
+    def write(client: int) -> list[str]:
+        made = []
+        for number in range(12):
+            for name in (f"own-{client}-{number}", f"shared-{number}"):
+                try:
+                    both[(client + number) % 2].post("/services", {"name": name, "host": "h"})
+                    made.append(name)
+                except urllib.error.HTTPError as error:
+                    if error.code != 409:
+                        raise
+        return made
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [name for names in pool.map(write, range(8)) for name in names]
+    assert len(made) == len(set(made)) == 8 * 12 + 12
+    for process in both:
+        services: Any = process.get("/services?size=1000")
+        assert sorted(row["name"] for row in services["data"]) == sorted(made)
+        history: Any = process.get("/v2/control-planes/default/revisions?page.size=1000")
+        assert [item["count"] for item in history["items"]] == [1] * len(made)
+    one, two = (process.get("/v2/control-planes/default/expected-config-hash") for process in both)
+    assert one["expected_hash"] == two["expected_hash"]  # type: ignore[index]
 
 
 async def count(replica: Replica, pair: KeyPair, route_id: str, seq: int, total: int) -> None:

@@ -1,12 +1,16 @@
 """The control plane as a process: one clear line for each thing that keeps it from starting, and a clean end."""
 
 import base64
+import contextlib
+import json
 import re
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,56 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path, processes: list[Proce
     again.until_ready()
     assert len(again.get("/services")["data"]) == 20  # type: ignore[index]
     assert again.lines[-1].rpartition(" ")[2] == process.lines[-1].rpartition(" ")[2]
+
+
+def test_nothing_is_half_written_when_it_is_killed_in_mid_write(tmp_path: Path, processes: list[Process]) -> None:
+    """kill -9 while one client imports and four write: what was answered is there, the import is whole or not there, and the
+    history says what the entities are.
+    """
+    process = Process(tmp_path)
+    processes.append(process)
+    process.until_ready()
+    process.post("/v2/control-planes", {"name": "big"})
+    answered: list[str] = []
+
+    def write(writer: int) -> None:
+        with contextlib.suppress(OSError):
+            for number in range(10_000):
+                process.post("/services", {"name": f"w{writer}-{number}", "host": "h"})
+                answered.append(f"w{writer}-{number}")
+
+    with ThreadPoolExecutor(5) as pool:
+        writers = [pool.submit(write, writer) for writer in range(4)]
+        while len(answered) < 20 and not any(writer.done() for writer in writers):
+            time.sleep(0.01)
+        importing = pool.submit(import_until_written, process, 4000)
+        importing.result(timeout=60)
+        process.send(signal.SIGKILL)
+        process.end()
+    again = Process(tmp_path)
+    processes.append(again)
+    again.until_ready()
+    names = {row["name"] for row in again.get("/services?size=1000")["data"]}  # type: ignore[index]
+    assert set(answered) <= names
+    assert len(names) <= len(answered) + 4
+    history = again.get("/v2/control-planes/default/revisions?page.size=1000")
+    assert [item["count"] for item in history["items"]] == [1] * len(names)  # type: ignore[index]
+    imported = again.get("/v2/control-planes/big/core-entities/services?page.size=1")["page"]["total_count"]  # type: ignore[index]
+    revisions = again.get("/v2/control-planes/big/revisions")["page"]["total_count"]  # type: ignore[index]
+    assert (imported, revisions) in ((0, 0), (4000, 1))
+
+
+def import_until_written(process: Process, count: int) -> None:
+    """Begin a large import and come back as soon as its first rows were written."""
+    services = [{"name": f"i{number}", "host": "h"} for number in range(count)]
+    body = json.dumps({"_format_version": "3.0", "services": services}).encode()
+    headers = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
+    url = f"{process.admin}/v2/control-planes/big/config"
+    request = urllib.request.Request(url, body, headers, method="PUT")
+    response = urllib.request.urlopen(request, timeout=30)
+    for line in response:
+        if json.loads(line).get("stage") == "write" or b"result" in line:
+            return
 
 
 def test_every_occupied_port_is_said_at_once_with_its_setting(tmp_path: Path, processes: list[Process]) -> None:
