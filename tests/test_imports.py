@@ -95,7 +95,8 @@ class Loaded:
 
     @property
     def rooms(self) -> set[str]:
-        return {module.split(".")[1] for module in self.modules if module.startswith("kongdp.")}
+        # `compiled` decides for the package, in every process, what the other modules are loaded from
+        return {module.split(".")[1] for module in self.modules if module.startswith("kongdp.")} - {"compiled"}
 
 
 @functools.cache

@@ -2,17 +2,19 @@
 
 import argparse
 import platform
-from importlib.util import find_spec
 
 import kongdp
+from kongdp import compiled
 from kongdp.cli.console import say
 
 
 def version(arguments: argparse.Namespace) -> int:
     """Print the versions that a bug report needs."""
-    kernel = "compiled" if find_spec("kongdp.http1._head") is not None else "plain Python (not compiled: slower)"
     say(f"kongdp {kongdp.__version__}")
     say(f"compatible with Kong {kongdp.KONG_VERSION}")
     say(f"Python {platform.python_version()}")
-    say(f"head kernel {kernel}")
+    if compiled.why_not:
+        say(f"request path plain Python, slower: {compiled.why_not}")
+    else:
+        say(f"request path compiled: {', '.join(name.removeprefix('kongdp.') for name in compiled.MODULES)}")
     return 0

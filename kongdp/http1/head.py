@@ -111,7 +111,7 @@ def edit_response(head: ResponseHead, scanned: Scanned, *, charset: bytes | None
                 raise _bad("more than one Content-Length field")
             head.content_length = content_length(value)
         elif what == kind.CONTENT_TYPE:
-            if charset and _lacks_charset(value):
+            if charset and lacks_charset(value):
                 kept = _with_charset(kept, charset)
         elif what == kind.DATE:
             head.has_date = True
@@ -169,7 +169,8 @@ def _drop_named(kept: bytes, names: set[bytes]) -> bytes:
     return b"\r\n".join([line for line in lines if line.partition(b":")[0].lower() not in names])
 
 
-def _lacks_charset(value: bytes) -> bool:
+def lacks_charset(value: bytes) -> bool:
+    """Whether a charset is to be appended to this Content-Type."""
     media_type, _, parameters = value.partition(b";")
     return media_type.strip(b" \t").lower() in CHARSET_TYPES and b"charset=" not in parameters.lower()
 
@@ -179,6 +180,6 @@ def _with_charset(kept: bytes, charset: bytes) -> bytes:
     lines = kept.split(b"\r\n")
     for index, line in enumerate(lines):
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-type" and _lacks_charset(value.strip(b" \t")):
+        if name.lower() == b"content-type" and lacks_charset(value.strip(b" \t")):
             lines[index] = line.rstrip(b" \t") + b"; charset=" + charset
     return b"\r\n".join(lines)

@@ -1,7 +1,8 @@
 """One message's head from raw bytes to a validated head object.
 
-In: the bytes of one head, cut by the caller at its empty line.  Out: RequestHead or ResponseHead, or BadMessage.
-House rules: llhttp (httptools) validates the field lines of every head, without field callbacks; the start line is ours, because
+In: bytes that begin with a head.  Out: RequestHead or ResponseHead; None while the head is not whole; or BadMessage.
+House rules: an ordinary head is read by the kernel (`_head`, where it was compiled); every other one goes the plain way, which explains
+what is wrong with it. There llhttp (httptools) validates the field lines, without field callbacks; the start line is ours, because
 llhttp refuses unknown methods, accepts repeated spaces and HTTP/2.0, and would skip a body after Upgrade. Framing is decided by
 `framing`, never by llhttp's flags. A fresh llhttp parser for each head costs 0.16 µs and has no state to go wrong.
 Hot. Strictness beyond llhttp lives here (start line, limits) and in `head` (fields), nowhere else; `scan` only reads.
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from kongdp.http1._head import read_request, read_response
 from kongdp.http1.fields import REQUEST_FIELDS, RESPONSE_FIELDS, NameKinds
 from kongdp.http1.head import edit_request, edit_response
 from kongdp.http1.messages import BadMessage, RequestHead, ResponseHead
-from kongdp.http1.scan import build_scanner, scan
+from kongdp.http1.scan import scan
 
 TOO_LARGE = "Request header or cookie too large"
 BAD_REQUEST = "Bad request"
@@ -29,13 +31,11 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-
 
 _REQUEST_KINDS = NameKinds(REQUEST_FIELDS)
 _RESPONSE_KINDS = NameKinds(RESPONSE_FIELDS)
-_scan_request = build_scanner(REQUEST_FIELDS)
-_scan_response = build_scanner(RESPONSE_FIELDS)
 
 _LLHTTP_START = b"GET / HTTP/1.1\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeadLimits:
     """Bounds of a request head. Bytes: `line_bytes_max` request line, `field_bytes_max` one field line, `head_bytes_max` in all."""
 
@@ -60,8 +60,32 @@ def find_head_end(data: bytes | bytearray, start: int, limits: HeadLimits) -> in
     return -1
 
 
+def try_request_head(data: bytes, limits: HeadLimits) -> RequestHead | None:
+    """The request head that `data` begins with, or None while it is not whole. Raises BadMessage as parse_request_head does."""
+    head = read_request(data, limits.line_bytes_max, limits.field_bytes_max, limits.head_bytes_max, limits.fields_max)
+    if head is not None:
+        return head
+    end = find_head_end(data, 0, limits)
+    if end < 0:
+        return None
+    return parse_request_head(data if end == len(data) else data[:end], limits)
+
+
+def try_response_head(data: bytes, charset: bytes | None, head_bytes_max: int) -> ResponseHead | None:
+    """The response head that `data` begins with, or None while it is not whole. Raises BadMessage with status 502."""
+    head = read_response(data, charset, head_bytes_max)
+    if head is not None:
+        return head
+    end = data.find(b"\r\n\r\n") + 4
+    if end > head_bytes_max or (end < 4 and len(data) > head_bytes_max):
+        raise BadMessage(502, "", f"response head longer than {head_bytes_max} bytes")
+    if end < 4:
+        return None
+    return parse_response_head(data if end == len(data) else data[:end], charset=charset)
+
+
 def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
-    """Validate one request head (start line to empty line). Raises BadMessage; its status and message are the answer."""
+    """Read one whole request head the plain way. Raises BadMessage; its status and message are the answer."""
     line = _REQUEST_LINE.match(raw)
     if line is None:
         raise _bad_start_line(raw, limits)
@@ -69,14 +93,12 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
     _validate_fields(raw, start, 400)
     if len(raw) > limits.field_bytes_max:
         _check_sizes(raw, limits)
-    scanned = _scan_request(raw, start) or scan(raw, start, _REQUEST_KINDS)
+    scanned = scan(raw, start, _REQUEST_KINDS)
     if scanned[2] > limits.fields_max:
         raise BadMessage(400, TOO_LARGE, f"{scanned[2]} field lines; the limit is {limits.fields_max}")
-    head = RequestHead()
-    head.raw = raw
+    head = RequestHead(raw, 1 if line[3] == b"1" else 0)
     head.method = line[1]
     head.target = line[2]
-    head.minor = 1 if line[3] == b"1" else 0
     edit_request(head, scanned)
     if head.host is None and head.minor == 1:
         raise BadMessage(400, BAD_REQUEST, "no Host field in an HTTP/1.1 request")
@@ -84,19 +106,16 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
 
 
 def parse_response_head(raw: bytes, *, charset: bytes | None) -> ResponseHead:
-    """Validate one response head. Raises BadMessage with status 502."""
+    """Read one whole response head the plain way. Raises BadMessage with status 502."""
     line = _STATUS_LINE.match(raw)
     if line is None:
         raise BadMessage(502, "", f"malformed status line: {raw[:60]!r}")
     start = line.end()
     _validate_fields(raw, start, 502)
-    head = ResponseHead()
-    head.raw = raw
-    head.minor = 1 if line[1] == b"1" else 0
-    head.status = int(line[2])
-    head.reason = line[3] or b" "
+    shown = b"HTTP/1.1 %b%b\r\n" % (line[2], line[3] or b" ")
+    head = ResponseHead(len(raw), shown, int(line[2]), 1 if line[1] == b"1" else 0)
     try:
-        edit_response(head, _scan_response(raw, start) or scan(raw, start, _RESPONSE_KINDS), charset=charset)
+        edit_response(head, scan(raw, start, _RESPONSE_KINDS), charset=charset)
     except BadMessage as problem:
         problem.status = 502
         raise

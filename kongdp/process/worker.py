@@ -296,7 +296,7 @@ class Worker:
             make = partial(self._tls_client, port)
             self._servers.append(TlsListener(self._env, sock, default, make, backlog=backlog, proxy_protocol=preamble))
             return
-        factory = partial(DownstreamConnection, self._env, b"http", port, proxy_protocol=preamble)
+        factory: Any = partial(DownstreamConnection, self._env, b"http", port, proxy_protocol=preamble)
         # create_server calls listen() again: without a backlog here it would shrink the supervisor's to 100
         create = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
         self._servers.append(await create(factory, sock=sock, backlog=backlog))

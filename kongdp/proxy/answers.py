@@ -9,23 +9,24 @@ Source: Kong's proxying contract, section 6.
 
 from __future__ import annotations
 
+import asyncio
 import math
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import cast
 
+from kongdp._monotonic import monotonic
 from kongdp.http1.messages import Fields, RequestHead
 from kongdp.proxy import failures
+from kongdp.proxy.addresses import ClientAddress
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import RoutePlan
 from kongdp.proxy.plugin_run import PluginRun, for_own_answer
 from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.respond import JSON, negotiate, own_response, proxy_latencies, response_latency, type_for_nginx_error
+from kongdp.proxy.spill import Spill
+from kongdp.proxy.tunnel import Tunnel
 from kongdp.telemetry.counters import SOURCE_KONG
 from kongdp.upstream.connection import UpstreamConnection
 from kongdp.upstream.pool import Pool
-
-if TYPE_CHECKING:
-    from kongdp.proxy.downstream import DownstreamConnection
 
 NEVER = math.inf
 
@@ -34,6 +35,78 @@ CLIENT_CLOSED = 499
 
 NOT_TRYING, RESOLVING, QUEUED, DIALLING, SENT, HELD = range(6)
 """Where the current try stands (`_phase`); `tries` moves it. HELD: plugins have not let the request pass yet."""
+
+
+class Client:
+    """The client's connection, as an exchange sees it. `port` and `scheme` are those shown to upstreams.
+
+    `lingers`: the client may still be sending when we close, because closing is our wish and not its own.
+    """
+
+    __slots__ = (
+        "address",
+        "env",
+        "exchange",
+        "lingers",
+        "port",
+        "reads_ahead",
+        "requests",
+        "scheme",
+        "sni",
+        "spill",
+        "transport",
+        "tunnel",
+    )
+
+    def __init__(self, env: Environment, scheme: bytes, port: int) -> None:
+        self.env = env
+        self.scheme = scheme
+        self.port = port
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.address: ClientAddress = cast(ClientAddress, None)
+        self.sni: bytes | None = None
+        self.tunnel: Tunnel | None = None
+        self.spill: Spill | None = None  # a request's body on its way through a file
+        self.requests = 0
+        self.lingers = False
+        self.reads_ahead = False
+        self.exchange: Answers | None = None
+
+    def may_keep_alive(self, head: RequestHead) -> bool:
+        """Whether another request may follow on this connection, so that the answer can say so."""
+        raise NotImplementedError
+
+    def exchange_ended(self, keep: bool) -> None:
+        """The exchange is over and its last byte was written."""
+        raise NotImplementedError
+
+    def read_ahead(self, wanted: bool) -> None:
+        """How much of an answer may wait here for the client before the upstream's reading pauses (route.response_buffering)."""
+        raise NotImplementedError
+
+    def tunnel_opened(self) -> None:
+        """Bytes pass both ways from now on; what was read ahead goes first."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """The upstream is slower than this client's body: the client's time stands still."""
+        raise NotImplementedError
+
+    def resume_reading(self) -> None:
+        """The upstream caught up."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Nothing more can be taken of this client now."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """It can again."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Cut the connection: the client must see that its answer is not whole."""
+        raise NotImplementedError
 
 
 class Answers:
@@ -82,7 +155,7 @@ class Answers:
     raw_path: bytes
     upstream_path: bytes
 
-    def __init__(self, env: Environment, client: DownstreamConnection, head: RequestHead, started: float) -> None:
+    def __init__(self, env: Environment, client: Client, head: RequestHead, started: float) -> None:
         self.env = env
         self.client = client
         self.head = head
@@ -110,6 +183,26 @@ class Answers:
         self._pool: Pool | None = None
         self._keep = False
         self._switched = False
+
+    def begin(self) -> None:
+        """Route the request and start it on its way."""
+        raise NotImplementedError
+
+    def request_body(self, data: bytes, ended: bool) -> None:
+        """A piece of the request's body; called by the client's connection in order."""
+        raise NotImplementedError
+
+    def request_body_fails(self, status: int, message: str) -> None:
+        """The client's body cannot be trusted, is too long, or did not come in time."""
+        raise NotImplementedError
+
+    def client_writable(self, writable: bool) -> None:
+        """The client's buffer filled or drained: the upstream's reading follows."""
+        raise NotImplementedError
+
+    def on_deadline(self) -> None:
+        """Something took too long; called by the sweep."""
+        raise NotImplementedError
 
     def respond(self, status: int, message: str, *, lines: bytes = b"") -> None:
         """Answer as Kong's own code does (producer K): JSON unless Accept says otherwise."""
@@ -260,7 +353,7 @@ class Answers:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             body = self._body
-            usable = upstream.reusable and (body is None or (body.ended and upstream.is_flushed))
+            usable = upstream.is_reusable() and (body is None or (body.ended and upstream.is_flushed()))
             upstream.detach()
             if not usable or not upstream.pool.release(upstream, env.now):
                 upstream.close()

@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic
 from typing import cast
 
+from kongdp._monotonic import monotonic
 from kongdp.certs.store import requested_name
 from kongdp.http1.chunks import ChunkWalker
 from kongdp.http1.messages import BadMessage, RequestHead
-from kongdp.http1.parser import find_head_end, parse_request_head
+from kongdp.http1.parser import try_request_head
 from kongdp.http1.writer import CONTINUE
 from kongdp.proxy import failures
 from kongdp.proxy.addresses import ClientAddress
-from kongdp.proxy.answers import NEVER
+from kongdp.proxy.answers import NEVER, Client
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.exchange import Exchange
 from kongdp.proxy.proxy_protocol import PreambleError, read_preamble
-from kongdp.proxy.spill import Spill
 from kongdp.proxy.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ PLAIN_ON_TLS = "The plain HTTP request was sent to HTTPS port"
 _NO_BODY, _LENGTH, _CHUNKS = range(3)
 
 
-class DownstreamConnection(asyncio.Protocol):
+class DownstreamConnection(Client):
     """One client. `scheme` is b"http" or b"https", `port` the one the listener (or port_maps) shows to upstreams.
 
     `source`: the client behind the peer, where a PROXY preamble was read before; with `proxy_protocol` it is read here. `misplaced`:
@@ -62,19 +61,7 @@ class DownstreamConnection(asyncio.Protocol):
         "_source",
         "_unsent_bytes",
         "_walker",
-        "address",
         "deadline",
-        "env",
-        "exchange",
-        "lingers",
-        "port",
-        "reads_ahead",
-        "requests",
-        "scheme",
-        "sni",
-        "spill",
-        "transport",
-        "tunnel",
         "writable",
     )
 
@@ -88,37 +75,23 @@ class DownstreamConnection(asyncio.Protocol):
         source: str | None = None,
         misplaced: bool = False,
     ) -> None:
-        # shared
-        self.env = env
-        self.scheme = scheme
-        self.port = port
+        super().__init__(env, scheme, port)
         # per connection
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self.address: ClientAddress = cast(ClientAddress, None)
-        self.sni: bytes | None = None
-        self.requests = 0
         self.writable = True
-        self.tunnel: Tunnel | None = None
         self._buffer = b""
         self._reading_paused = False
         self._processing = False
         self._ending = False
         self._lost = False
-        self.lingers = (
-            False  # the client may still be sending when we close, because closing is our wish and not its own
-        )
         self._misplaced = misplaced
         self._expects_preamble = proxy_protocol
         self._source = source
-        self.reads_ahead = False
         # timeouts
         self.deadline = NEVER
         self._head_begun = True  # the first head's time begins with the connection
         self._linger_until = 0.0
         self._unsent_bytes = 0
         # per request
-        self.exchange: Exchange | None = None
-        self.spill: Spill | None = None  # a body on its way through a file
         self._body = _NO_BODY
         self._body_remaining = 0
         self._walker: ChunkWalker | None = None
@@ -267,26 +240,21 @@ class DownstreamConnection(asyncio.Protocol):
             if buffer[:1] == b"\r":
                 # RFC 9112 section 2.2: empty lines before a request line are ignored, two of them and no more
                 buffer = self._buffer = buffer.removeprefix(b"\r\n").removeprefix(b"\r\n")
-            end = find_head_end(buffer, 0, env.limits.head)
-            if end < 0:
+            head = try_request_head(buffer, env.limits.head)
+            if head is None:
                 if buffer and not self._head_begun:
                     # one deadline for the whole head, however it trickles in (slowloris)
                     self._head_begun = True
                     self.deadline = env.deadline_in(env.limits.header_timeout_s)
                 return False
-            if end == len(buffer):
-                head = parse_request_head(buffer, env.limits.head)
-                self._buffer = b""
-            else:
-                head = parse_request_head(buffer[:end], env.limits.head)
-                self._buffer = buffer[end:]
+            self._buffer = b"" if len(head.raw) == len(buffer) else buffer[len(head.raw) :]
         except BadMessage as problem:
             self._refuse(problem, started)
             return False
         self.deadline = NEVER
         self._head_begun = False
         self.requests += 1
-        env.slots[env.counters.requests_total] += 1
+        env.count(env.counters.requests_total)
         self._begin(head, started)
         return True
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kongdp.proxy.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """Bounds of connections and bodies. Bytes, seconds, counts; 0 means none where a comment says so."""
 
@@ -81,7 +81,7 @@ class RequestIds:
         return self._batch[position : position + 32]
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Environment:
     """Everything handed in to downstream connections and exchanges of one worker."""
 
@@ -108,6 +108,10 @@ class Environment:
     now: float = 0.0  # monotonic, as of the last deadline sweep
     sweep_period_s: float = 1.0
     draining: bool = False
+
+    def count(self, slot: int) -> None:
+        """One more of what a slot of `counters` counts."""
+        self.slots[slot] += 1
 
     def deadline_in(self, seconds: float) -> float:
         """When a timeout of `seconds` that starts now is over; never early, at most two sweep periods late."""

@@ -9,15 +9,15 @@ Source: Kong's proxying contract, sections 1 to 6 and 8.
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from kongdp._monotonic import monotonic
 from kongdp.http1 import target
 from kongdp.http1.head import is_host
 from kongdp.http1.messages import Fields, RequestHead, ResponseHead
 from kongdp.http1.writer import CHUNKED, CLOSE, KEEP_ALIVE, LAST_CHUNK, chunk, content_length_line
 from kongdp.proxy import failures
-from kongdp.proxy.answers import HELD, NEVER, NOT_TRYING
+from kongdp.proxy.answers import HELD, NEVER, NOT_TRYING, Client
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.failures import Failure
 from kongdp.proxy.forward import effective_host
@@ -27,11 +27,11 @@ from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.respond import proxy_latencies
 from kongdp.proxy.tries import Tries
 from kongdp.proxy.tunnel import Tunnel
+from kongdp.routing.base import UNKNOWN
 from kongdp.telemetry.counters import SOURCE_SERVICE
 from kongdp.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from kongdp.proxy.downstream import DownstreamConnection
     from kongdp.proxy.plugin_chain import RoutePlugins
     from kongdp.proxy.snapshot import Snapshot
     from kongdp.routing.route import Match
@@ -52,12 +52,12 @@ class Exchange(Tries):
     _until_close: bool
 
     @classmethod
-    def refused(cls, env: Environment, client: DownstreamConnection, started: float, raw: bytes) -> Exchange:
+    def refused(cls, env: Environment, client: Client, started: float, raw: bytes) -> Exchange:
         """The exchange of a head nobody can trust: it exists to be answered, counted and logged."""
-        head = RequestHead()
+        head = RequestHead(raw[: raw.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in raw else raw)
         head.method, _, rest = raw[:8192].partition(b"\r\n")[0].partition(b" ")
         head.target = rest.partition(b" ")[0] or b"/"
-        head.minor, head.kept, head.raw = 1, b"", raw[: raw.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in raw else raw
+        head.kept = b""
         head.keep_alive = False
         exchange = cls(env, client, head, started)
         exchange.raw_path, exchange.query = head.target, b""
@@ -79,15 +79,13 @@ class Exchange(Tries):
         if snapshot.plugins.rewrites:
             self.plugins = for_request(self, snapshot)
             self.plugins.rewrite()
-        match = snapshot.router.match(
-            head.method,
-            head.host or b"",
-            path,
-            lambda: Fields(head.raw).as_mapping(),
-            scheme=client.scheme,
-            sni=client.sni,
-            port=client.port,
-        )
+        router = snapshot.router
+        host = head.host or b""
+        match = router.recall(head.method, host, path)
+        if match is UNKNOWN:
+            match = router.match(
+                head.method, host, path, head.fields, scheme=client.scheme, sni=client.sni, port=client.port
+            )
         if match is None:
             env.slots[env.counters.unrouted_total] += 1
             self.respond(404, failures.NO_ROUTE)
@@ -213,9 +211,7 @@ class Exchange(Tries):
         self.upstream_ms = upstream_ms = int((now - self._balanced) * 1000)
         data = b"".join(
             (
-                b"HTTP/1.1 %d" % head.status,
-                head.reason,
-                b"\r\n",
+                head.line,
                 head.kept,
                 framing,
                 connection_line,
@@ -303,7 +299,7 @@ class Exchange(Tries):
         if not self._blocked:
             self.deadline = self.env.deadline_in(cast(RoutePlan, self.plan).read_timeout_s)
         if head.status != 100 and self.head.minor == 1:
-            data = b"HTTP/1.1 %d%b\r\n%b\r\n" % (head.status, head.reason, head.kept)
+            data = head.line + head.kept + b"\r\n"
             self.bytes_out += len(data)
             self.client.transport.write(data)
 
@@ -320,8 +316,8 @@ class Exchange(Tries):
         self.upstream_ms = int((monotonic() - self._balanced) * 1000)
         if self.plugins is not None:
             self.plugins.response_begins(head, b"", True)
-        data = b"HTTP/1.1 101%b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n%b%b%b%b" % (
-            head.reason,
+        data = b"%b%bUpgrade: %b\r\nConnection: upgrade\r\n%b%b%b%b" % (
+            head.line,
             head.kept,
             head.upgrade or b"",
             b"" if head.has_date else env.clock.date_line,

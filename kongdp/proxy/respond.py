@@ -81,7 +81,7 @@ def type_for_nginx_error(accept: list[bytes], content_type: bytes | None, defaul
     return chosen or default
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stamps:
     """Which fields the gateway adds (setting `headers`), rendered: b"" where a field is switched off.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from kongdp.proxy import failures
 
 if TYPE_CHECKING:
-    from kongdp.proxy.downstream import DownstreamConnection
+    from kongdp.proxy.answers import Client
     from kongdp.proxy.exchange import Exchange
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Spill:
         "_written",
     )
 
-    def __init__(self, store: SpillStore, client: DownstreamConnection, exchange: Exchange) -> None:
+    def __init__(self, store: SpillStore, client: Client, exchange: Exchange) -> None:
         self._store = store
         self._client = client
         self._exchange = exchange

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import Environment
@@ -114,7 +114,7 @@ class TlsListener:
         timeout_s = env.limits.header_timeout_s
         try:
             await env.loop.connect_accepted_socket(
-                lambda: self._make(plain=not speaks_tls, source=source),
+                cast(Any, lambda: self._make(plain=not speaks_tls, source=source)),
                 client,
                 ssl=self._context if speaks_tls else None,
                 ssl_handshake_timeout=timeout_s if speaks_tls else None,

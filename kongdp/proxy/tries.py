@@ -10,9 +10,9 @@ Source: Kong's proxying contract, sections 3 to 5; balancing contract, section 1
 from __future__ import annotations
 
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from kongdp._monotonic import monotonic
 from kongdp.proxy import failures
 from kongdp.proxy.answers import DIALLING, HELD, NEVER, NOT_TRYING, QUEUED, RESOLVING, SENT, Answers
 from kongdp.proxy.failures import Failure, Retry
@@ -186,7 +186,7 @@ class Tries(Answers):
         idle = None if self._fresh_only and pool.may_dial() else pool.try_acquire()
         if idle is not None:
             self._reused = True
-            env.slots[env.counters.upstream_reused] += 1
+            env.count(env.counters.upstream_reused)
             self._balanced = monotonic()
             self._send(cast(UpstreamConnection, idle))
         elif pool.may_dial():

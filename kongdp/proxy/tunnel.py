@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
 
+from kongdp._monotonic import monotonic
 from kongdp.upstream.connection import UpstreamConnection
 
 

@@ -33,7 +33,8 @@ CACHE_REST_MISSES = 8 * CACHE_ENTRIES_MAX
 CACHE_PATH_BYTES_MAX = 256  # bounds the cache at about a megabyte, whatever is asked for
 PLACEMENTS_A_STEP = 32  # some 15 µs each at worst: half a millisecond
 
-_ABSENT = Match("")
+UNKNOWN = Match("")
+"""What `recall` answers when only a search can tell."""
 
 
 class Router:
@@ -79,6 +80,10 @@ class Router:
     def __contains__(self, route_id: str) -> bool:
         return self._placements.get(route_id) is not None
 
+    def recall(self, method: bytes, host: bytes, path: bytes) -> Match | None:
+        """What `match` would answer, if the cache knows it; else UNKNOWN."""
+        return self._cache.get((method, host, path), UNKNOWN)
+
     def match(
         self,
         method: bytes,
@@ -100,8 +105,8 @@ class Router:
         lines as Kong counts them. `port` is where the request arrived (after port_maps); a port in `host` goes before
         it. Never raises.
         """
-        found = self._cache.get((method, host, path), _ABSENT)
-        if found is not _ABSENT:
+        found = self.recall(method, host, path)
+        if found is not UNKNOWN:
             return found
         return self._search(method, host, path, fields, scheme, sni, port, source, destination, query)
 

@@ -178,49 +178,44 @@ class NodeCounters:
                 segment.slots[index] = 0
 
 
-class RouteCounters:
+class Coded:
+    """Slots of whoever has codes and bytes counted: a route, or a consumer on it."""
+
+    __slots__ = ("codes", "egress", "ingress")
+
+    def __init__(self) -> None:
+        self.codes: dict[int, int] = {}
+        self.ingress = self.egress = -1
+
+    def add_code(self, code_source: int) -> int:
+        """Slot index for a status*2+source seen for the first time; remembered in `codes`."""
+        raise NotImplementedError
+
+
+class RouteCounters(Coded):
     """One route's rows in one worker. `codes` maps status*2+source to a slot index; a miss is answered by `add_code`.
 
     `ingress` and `egress` are slot indices; `kong_latency`, `upstream_latency` and `request_latency` are the first
     slots of histograms (bucket + kong_latency_bucket(ms), sum at + KONG_LATENCY_SUM or REQUEST_LATENCY_SUM). They are
-    filled on first use.
+    -1 until the first count: a configured route without traffic takes no shared memory.
     """
 
-    __slots__ = (
-        "_consumers",
-        "_id",
-        "_segment",
-        "_slots",
-        "codes",
-        "egress",
-        "ingress",
-        "kong_latency",
-        "request_latency",
-        "upstream_latency",
-    )
-
-    codes: dict[int, int]
-    ingress: int
-    egress: int
-    kong_latency: int
-    upstream_latency: int
-    request_latency: int
+    __slots__ = ("_consumers", "_id", "_segment", "_slots", "kong_latency", "request_latency", "upstream_latency")
 
     def __init__(self, segment: Segment, route_id: str) -> None:
+        super().__init__()
         self._segment = segment
         self._slots = segment.slots
         self._id = route_id.encode()
         self._consumers: dict[str, ConsumerCounters] = {}
-        self.codes = {}
+        self.kong_latency = self.upstream_latency = self.request_latency = -1
 
-    def __getattr__(self, name: str) -> int:
-        # Reached once, while the row's slots are not set: a configured route without traffic takes no shared memory.
-        if name not in _ROUTE_ATTRIBUTES:
-            raise AttributeError(name)
+    def open(self) -> None:
+        """Take the slots of this row; the first count does."""
         first = self._segment.slot(_route_key(self._id), ROUTE_WIDTH, _route_key(_OVERFLOW_ID))
-        for attribute, offset in _ROUTE_ATTRIBUTES.items():
-            setattr(self, attribute, first + offset)
-        return first + _ROUTE_ATTRIBUTES[name]
+        self.ingress, self.egress = first + INGRESS, first + EGRESS
+        self.kong_latency, self.upstream_latency = first + KONG_LATENCY, first + UPSTREAM_LATENCY
+        self.request_latency = first + REQUEST_LATENCY
 
     def add_code(self, code_source: int) -> int:
         """Slot index for a status*2+source seen for the first time; remembered in `codes`."""
@@ -250,8 +245,10 @@ class RouteCounters:
         Source: kong/plugins/prometheus/exporter.lua log(): bytes only when above 0, upstream latency only when there
         was one.
         """
+        if self.ingress < 0:
+            self.open()
         slots = self._slots
-        who = consumer or self
+        who: Coded = self if consumer is None else consumer
         index = who.codes.get(code_source)
         slots[who.add_code(code_source) if index is None else index] += 1
         if bytes_in > 0:
@@ -292,16 +289,16 @@ class UncountedRoute(RouteCounters):
         """Count nothing."""
 
 
-class ConsumerCounters:
+class ConsumerCounters(Coded):
     """Codes and bytes of one consumer on one route; latencies have no consumer and stay with the route."""
 
-    __slots__ = ("_consumer_id", "_route_id", "_segment", "codes", "egress", "ingress")
+    __slots__ = ("_consumer_id", "_route_id", "_segment")
 
     def __init__(self, segment: Segment, route_id: bytes, consumer_id: str) -> None:
+        super().__init__()
         self._segment = segment
         self._route_id = route_id
         self._consumer_id = consumer_id.encode()
-        self.codes: dict[int, int] = {}
         key = b"/".join((CONSUMER_KIND, route_id, self._consumer_id))
         first = segment.slot(key, CONSUMER_WIDTH, b"/".join((CONSUMER_KIND, _OVERFLOW_ID, b"")))
         self.ingress, self.egress = first + INGRESS, first + EGRESS
@@ -315,13 +312,6 @@ class ConsumerCounters:
 
 
 _OVERFLOW_ID = OVERFLOW_ROUTE.encode()
-_ROUTE_ATTRIBUTES = {
-    "ingress": INGRESS,
-    "egress": EGRESS,
-    "kong_latency": KONG_LATENCY,
-    "upstream_latency": UPSTREAM_LATENCY,
-    "request_latency": REQUEST_LATENCY,
-}
 
 
 def code_key(code_source: int, route_id: bytes, consumer_id: bytes = b"") -> bytes:

@@ -16,8 +16,8 @@ from typing import Protocol, cast
 from kongdp.http1.chunks import ChunkWalker
 from kongdp.http1.framing import BODILESS_STATUSES
 from kongdp.http1.messages import NO_LENGTH, BadMessage, ResponseHead
-from kongdp.http1.parser import parse_response_head
-from kongdp.upstream.pool import Pool
+from kongdp.http1.parser import try_response_head
+from kongdp.upstream.pool import Pool, Poolable
 
 _NOTHING, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL = range(6)
 
@@ -53,7 +53,7 @@ class Receiver(Protocol):
         """The send buffer filled (False) or drained (True)."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(Poolable):
     """A connection of `pool`. `charset` and `head_bytes_max` (limit of a response head) come from settings."""
 
     __slots__ = (
@@ -69,14 +69,13 @@ class UpstreamConnection(asyncio.Protocol):
         "_state",
         "_walker",
         "adopted",
-        "idle_since",
         "lost",
         "pool",
-        "requests",
         "transport",
     )
 
     def __init__(self, pool: Pool, charset: bytes | None, head_bytes_max: int) -> None:
+        super().__init__()
         # shared
         self.pool = pool
         self._charset = charset
@@ -85,8 +84,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.lost = False
         self.adopted = False  # counted by its pool as its own, no more as its dialler's
-        self.requests = 0
-        self.idle_since = 0.0
         self._paused = False
         self._peer_ended = False  # it said so: by FIN, over TLS by close_notify
         # per exchange
@@ -135,12 +132,10 @@ class UpstreamConnection(asyncio.Protocol):
             if not self.lost and not self.transport.is_closing():
                 self.transport.resume_reading()
 
-    @property
-    def reusable(self) -> bool:
+    def is_reusable(self) -> bool:
         """Whether exactly one response was read and the connection may serve another."""
         return self._reusable and not self.lost and not self.transport.is_closing()
 
-    @property
     def is_flushed(self) -> bool:
         """Whether the peer has taken (or its kernel) every byte written so far."""
         return not self.transport.get_write_buffer_size()
@@ -211,20 +206,15 @@ class UpstreamConnection(asyncio.Protocol):
             data = self._buffer + data
             self._buffer = b""
         while data:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4 or end > self._head_bytes_max:
-                if end >= 4 or len(data) > self._head_bytes_max:
-                    self._fail(receiver, f"response head longer than {self._head_bytes_max} bytes")
-                else:
-                    self._buffer = data
-                return
-            whole = end == len(data)
             try:
-                head = parse_response_head(data if whole else data[:end], charset=self._charset)
+                head = try_response_head(data, self._charset, self._head_bytes_max)
             except BadMessage as problem:
                 self._fail(receiver, str(problem))
                 return
-            rest = b"" if whole else data[end:]
+            if head is None:
+                self._buffer = data
+                return
+            rest = data[head.length :]
             if head.status >= 200:
                 self._body_begins(receiver, head, rest)
                 return
@@ -239,7 +229,7 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.response_switches(head, rest)
             return False
         # all interim heads together count as one head: a flood of them must not keep an exchange for ever
-        self._interim_bytes += len(head.raw)
+        self._interim_bytes += head.length
         if self._interim_bytes > self._head_bytes_max:
             self._fail(receiver, f"interim responses of more than {self._head_bytes_max} bytes")
             return False

@@ -8,13 +8,14 @@ Source: Kong's proxying contract, section 3 (connect_timeout covers TCP and TLS 
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from kongdp.certs.contexts import CertificateError, ResumingContext, count_issuers, issuers_max
 from kongdp.errors import KongdpError, Source
 from kongdp.upstream.pool import Endpoint, TlsIdentity
 
-P = TypeVar("P", bound=asyncio.Protocol)
+P = TypeVar("P")
+"""A protocol by its methods alone: a compiled class has no Python base, so the loop's own type for it does not fit."""
 
 VERIFY_DEPTH = 1
 """Intermediate certificates allowed where a service says nothing: nginx's proxy_ssl_verify_depth."""
@@ -49,7 +50,8 @@ class Dialer:
         try:
             async with asyncio.timeout(timeout_s):
                 if endpoint.tls is None:
-                    _, protocol = await self._loop.create_connection(factory, endpoint.address, endpoint.port)
+                    connected = await self._loop.create_connection(cast(Any, factory), endpoint.address, endpoint.port)
+                    protocol = cast(P, connected[1])
                 else:
                     protocol = await self._dial_tls(endpoint, endpoint.tls, factory, timeout_s)
         except TimeoutError:
@@ -68,7 +70,7 @@ class Dialer:
     async def _dial_tls(self, endpoint: Endpoint, tls: TlsIdentity, factory: Callable[[], P], timeout_s: float) -> P:
         context = self._context_for(tls)
         transport, protocol = await self._loop.create_connection(
-            factory,
+            cast(Any, factory),
             endpoint.address,
             endpoint.port,
             ssl=context,
@@ -88,4 +90,4 @@ class Dialer:
                     f"certificate chain has {found} issuers; verify depth {depth} allows {issuers_max(depth)}"
                 )
         context.remember(session)
-        return protocol
+        return cast(P, protocol)

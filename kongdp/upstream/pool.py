@@ -35,7 +35,7 @@ class Endpoint:
     tls: TlsIdentity | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolLimits:
     """Kong's upstream_keepalive_*: idle connections kept, requests per connection (0 = any), idle seconds (0 = for ever).
 
@@ -49,14 +49,18 @@ class PoolLimits:
     waiters_max: int = 1024
 
 
-class Poolable(Protocol):
-    """What a pool knows of a connection."""
+class Poolable:
+    """What a pool knows of a connection: how long it has been idle and how many requests it has served."""
 
-    idle_since: float
-    requests: int
+    __slots__ = ("idle_since", "requests")
+
+    def __init__(self) -> None:
+        self.idle_since = 0.0
+        self.requests = 0
 
     def close(self) -> None:
         """Close the connection; it leaves its pool by `forget`."""
+        raise NotImplementedError
 
 
 class Waiter(Protocol):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import kongdp
+from kongdp import compiled
 from kongdp.cli.main import build_parser, main
 from kongdp.settings.pem import check_pair
 
@@ -93,13 +94,17 @@ def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[
 
 
 def test_version_says_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Ours, Kong's, Python's, and whether the kernel is compiled."""
+    """Ours, Kong's, Python's, and which modules are compiled."""
     assert main(["version"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"kongdp {kongdp.__version__}"
     assert lines[1] == "compatible with Kong 3.9.1"
     assert lines[2].startswith("Python 3.")
-    assert lines[3] in ("head kernel compiled", "head kernel plain Python (not compiled: slower)")
+    if compiled.why_not:
+        assert lines[3] == f"request path plain Python, slower: {compiled.why_not}"
+    else:
+        assert lines[3].startswith("request path compiled: ")
+        assert "proxy.exchange" in lines[3]
 
 
 def test_python_m_kongdp_is_the_same_program() -> None:

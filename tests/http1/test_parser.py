@@ -203,7 +203,7 @@ def test_response_head_when_hop_by_hop_fields_are_there() -> None:
     )
     head = parse_response_head(raw, charset=b"UTF-8")
     assert head.kept == b"Server: s\r\nContent-Type: text/html; charset=UTF-8\r\nSet-Cookie: a=1\r\n"
-    assert (head.status, head.reason, head.content_length, head.keep_alive) == (200, b" Fine", 3, False)
+    assert (head.status, head.line, head.content_length, head.keep_alive) == (200, b"HTTP/1.1 200 Fine\r\n", 3, False)
     assert (head.via, head.has_server, head.has_date) == (b"1.1 up", True, False)
 
 

@@ -64,6 +64,7 @@ def test_route_takes_no_memory_when_it_has_no_traffic() -> None:
         before = segment.count_free_bytes()
         counters = RouteCounters(segment, ROUTE)
         assert segment.count_free_bytes() == before
+        counters.open()
         assert counters.egress == counters.ingress + 1
         assert segment.count_free_bytes() < before
         with pytest.raises(AttributeError, match="nonsense"):

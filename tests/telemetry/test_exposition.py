@@ -91,6 +91,7 @@ def test_answer_is_kongs_byte_for_byte_when_the_counts_are_kongs() -> None:
     )
     with node() as one:
         slots, route, own = one.segment.slots, one.route("r"), NodeCounters(one.segment)
+        route.open()
         slots[route.add_code(401)], slots[route.add_code(999)] = 130648, 51
         slots[route.egress], slots[route.ingress] = 198063364, 82860412
         store_histogram(one.segment, route.kong_latency, "kong_kong_latency_ms")

@@ -1,16 +1,15 @@
 """A pool's story told by its repr."""
 
-from kongdp.upstream.pool import Endpoint, Pool, PoolLimits, Pools, TlsIdentity
+from kongdp.upstream.pool import Endpoint, Pool, Poolable, PoolLimits, Pools, TlsIdentity
 
 HERE = Endpoint("127.0.0.1", 80)
 
 
-class Connection:
+class Connection(Poolable):
     """A connection that only remembers."""
 
     def __init__(self) -> None:
-        self.idle_since = 0.0
-        self.requests = 0
+        super().__init__()
         self.closed = False
 
     def close(self) -> None:

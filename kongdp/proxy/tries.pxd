@@ -1,0 +1,30 @@
+from kongdp._monotonic cimport monotonic
+
+from kongdp.proxy.answers cimport Answers
+from kongdp.proxy.environment cimport Environment
+from kongdp.proxy.forward cimport request_head
+from kongdp.proxy.relay cimport RequestBody
+from kongdp.upstream.connection cimport UpstreamConnection
+from kongdp.upstream.destination cimport Destination
+from kongdp.upstream.pool cimport Pool
+
+
+cdef class Tries(Answers):
+    cdef bint _blocked
+    cdef Destination _destination
+    cdef bint _fresh_only
+    cdef bint _reused
+    cdef bint _spare_try
+    cdef tuple _tried
+    cdef long _tries_left
+    cdef tuple _unnamed
+    cdef long long _unsent_bytes
+
+    cdef _prepare_tries(self, plan)
+    cpdef request_body(self, bytes data, bint ended)
+    cpdef request_body_fails(self, status, message)
+    cdef _next_try(self)
+    cdef _connect(self, long attempt)
+    cpdef pool_has_room(self)
+    cdef _send(self, UpstreamConnection connection)
+    cpdef upstream_writable(self, bint writable)
