@@ -117,6 +117,21 @@ def test_upstream_when_a_key_was_right() -> None:
     run(story())
 
 
+def test_spoofed_fields_behind_many_others() -> None:
+    """What is to be taken out does not hide behind the hundredth line, where Kong's plugins see no more."""
+
+    async def story() -> None:
+        many = {f"x_{number}": "1" for number in range(150)}
+        async with plugged(key_auth(hide_credentials=True), more=CONSUMERS) as p:
+            spoofed = {"X_Consumer_Username": "root", "X_Anonymous_Consumer": "true", "apikey": "secret"}
+            assert (await p.ask(**many, **spoofed)).status == 200
+            passed = p.passed()
+            assert (passed["x-consumer-username"], passed["x-149"]) == (["bob"], ["1"])
+            assert not {"x-anonymous-consumer", "apikey"} & passed.keys()
+
+    run(story())
+
+
 def test_upstream_when_the_key_is_hidden() -> None:
     """It is taken out of field, query and body; everything else stays as it came."""
 

@@ -131,6 +131,17 @@ def test_body_when_it_is_transformed(config: dict[str, Any], content_type: str, 
     run(story())
 
 
+def test_path_when_a_template_gives_no_slash() -> None:
+    """It is a path nevertheless, never another host's URL."""
+
+    async def story() -> None:
+        async with plugged(request(replace={"uri": "$(query_params.u)"})) as p:
+            await p.ask("/?u=http://evil.test/x")
+            assert p.passed()[""] == ["GET /http://evil.test/x?u=http://evil.test/x HTTP/1.1"]
+
+    run(story())
+
+
 def test_form_when_the_new_method_has_no_body() -> None:
     """Its arguments are in the query, too."""
 

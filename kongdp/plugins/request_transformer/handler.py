@@ -54,7 +54,8 @@ class RequestTransformer(Handler):
         # tables are read before anything is edited, as far as templates look
         tables = request_tables(exchange)
         if self._uri is not None:
-            exchange.upstream_path = escape(self._uri.render(tables).encode("utf-8", "surrogateescape"))
+            path = escape(self._uri.render(tables).encode("utf-8", "surrogateescape"))
+            exchange.upstream_path = path if path.startswith(b"/") else b"/" + path
         content_type = exchange.request_fields.first(b"content-type")
         rendered = [_rendered(part, tables) for part in (self._headers, self._body, self._query)]
         if self._method is not None:
