@@ -4,7 +4,7 @@ In: routes, counters on or off.  Out: a callable that carries one typical reques
 What is left is what our own code costs; system calls and the loop are the whole bench's business.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -106,12 +106,18 @@ def configuration(routes: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def exchanger(routes: int = 1, *, counts: bool = True) -> AsyncIterator[Callable[[], None]]:
-    """One exchange a call, on a kept-alive connection each side. The first has been made: plan and pool are warm."""
+async def exchanger(
+    routes: int = 1, *, counts: bool = True, more: Mapping[str, Any] | None = None
+) -> AsyncIterator[Callable[[], None]]:
+    """One exchange a call, on a kept-alive connection each side. The first has been made: plan and pool are warm.
+
+    `more`: top-level lists of the configuration, plugins for instance.
+    """
     wiring.RouteCounters = RouteCounters if counts else UncountedRoute  # type: ignore[attr-defined]
     try:
         limits, pools = Limits(keepalive_requests=ENDLESS), PoolLimits(requests_max=0)
-        async with running_gateway(configuration(routes), limits=limits, pool_limits=pools) as gateway:
+        loaded = {**configuration(routes), **(more or {})}
+        async with running_gateway(loaded, limits=limits, pool_limits=pools) as gateway:
             dialer, client = Dialer(), Wire()
             gateway.env.dialer = cast(Any, dialer)
             downstream = DownstreamConnection(gateway.env, b"http", 8000)

@@ -115,10 +115,13 @@ class Node:
 class Rates(Protocol):
     """Counts by key, shared by the workers of a node."""
 
-    def used(self, key: bytes, now: float) -> int:
-        """How much was counted for the key by any worker."""
+    def place(self, key: bytes) -> tuple[int, int]:
+        """Where a key is counted, for the other two."""
 
-    def add(self, key: bytes, until: float, now: float) -> None:
+    def used(self, place: tuple[int, int], now: float) -> int:
+        """How much was counted there by any worker."""
+
+    def add(self, place: tuple[int, int], until: float, now: float) -> None:
         """Count one more; the count is forgotten at `until`."""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from kongdp.http1.fields import NOTED, REQUEST_FIELDS, RESPONSE_FIELDS
@@ -33,56 +34,82 @@ _ALL_LINES = sys.maxsize
 """Every line is looked at, although Kong's plugins see a hundred: what is to be taken out must not hide behind the hundredth."""
 
 
-class FieldLines:
-    """Lines of a request or a response. Names are compared in lower case; a line keeps the spelling it was given."""
+@lru_cache(4096)
+def _lower_token(name: bytes) -> bytes:
+    if _is_token(name) is None:
+        raise ValueError(f"{name[:40]!r} is not a name of a field")
+    return name.lower()
 
-    __slots__ = ("_added", "_by_name", "_dropped", "_fixed", "_head", "host")
+
+class FieldLines:
+    """Lines of a request or a response. Names are compared in lower case; a line keeps the spelling it was given.
+
+    PERF: a name is searched for in the lower-cased head when somebody asks for it; taking all lines apart cost more than the rest of
+    key-auth (bench/parts/test_plugins.py).
+    """
+
+    __slots__ = ("_added", "_dropped", "_fixed", "_head", "_known", "_lower", "host")
 
     def __init__(self, head: bytes, fixed: Collection[bytes]) -> None:
-        """`head`: what is read, a whole head with its start line. `fixed`: names whose lines are not written."""
+        """`head`: what is read, a whole validated head with its start line. `fixed`: names whose lines are not written."""
         self._head = head
+        self._lower = b""
         self._fixed = fixed
-        self._by_name: dict[bytes, list[bytes]] | None = None
+        self._known: dict[bytes, list[bytes]] = {}  # what was asked for or edited
         self._added: list[tuple[bytes, bytes]] = []
         self._dropped: set[bytes] = set()
         self.host: bytes | None = None  # set by a plugin
 
-    def _fields(self) -> dict[bytes, list[bytes]]:
-        found = self._by_name
-        if found is None:
-            found = self._by_name = Fields(self._head, _ALL_LINES).as_mapping()
-        return found
-
     def first(self, name: bytes) -> bytes | None:
         """The first line's value of a field (lower-case name), or None."""
-        values = self._fields().get(name)
+        values = self.all(name)
         return values[0] if values else None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every line's value of a field (lower-case name)."""
-        return self._fields().get(name, [])
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._search(name)
+        return found
+
+    def _search(self, name: bytes) -> list[bytes]:
+        lower = self._lower
+        if not lower:
+            lower = self._lower = self._head.lower()
+        mark = b"\r\n%b:" % name
+        found: list[bytes] = []
+        at = lower.find(mark)
+        while at >= 0:
+            start = at + len(mark)
+            end = lower.find(b"\r\n", start)
+            found.append(self._head[start:end].strip(b" \t"))
+            at = lower.find(mark, end)
+        return found
 
     def __contains__(self, name: bytes) -> bool:
-        return name in self._fields()
+        return bool(self.all(name))
 
     def __iter__(self) -> Iterator[tuple[bytes, list[bytes]]]:
         """Lower-case names with their values."""
-        return iter(self._fields().items())
+        every = Fields(self._head, _ALL_LINES).as_mapping() | self._known
+        return ((name, values) for name, values in every.items() if values)
 
     def set(self, name: bytes, value: bytes) -> None:
         """Exactly one line of that name. Raises ValueError for a name that is none."""
-        lower = name.lower()
-        if lower in self._fields():
+        lower = _lower_token(name)
+        if self.all(lower):
             self.remove(lower)
-        self.add(name, value)
+        self._append(name, lower, value)
 
     def add(self, name: bytes, value: bytes) -> None:
         """One more line of that name. Raises ValueError for a name that is none."""
-        if _is_token(name) is None:
-            raise ValueError(f"{name[:40]!r} is not a name of a field")
-        lower = name.lower()
+        lower = _lower_token(name)
+        self.all(lower)
+        self._append(name, lower, value)
+
+    def _append(self, name: bytes, lower: bytes, value: bytes) -> None:
         value = value.translate(_UNSAFE).strip(b" \t")
-        self._fields().setdefault(lower, []).append(value)
+        self._known[lower].append(value)
         if lower == b"host":
             self.host = value
         elif lower not in self._fixed:
@@ -90,8 +117,9 @@ class FieldLines:
 
     def remove(self, name: bytes) -> None:
         """No line of that name (lower case)."""
-        if self._fields().pop(name, None) is None:
+        if not self.all(name):
             return
+        self._known[name] = []
         self._dropped.add(name)
         if self._added:
             self._added = [line for line in self._added if line[0] != name]

@@ -16,6 +16,9 @@ _WORDS = 3  # digest, until, count
 _BUCKET_WORDS = KEYS_IN_BUCKET * _WORDS
 
 
+Place = tuple[int, int]
+
+
 class SharedRates:
     """The node's counts, written in one lane. `memory`: the whole block, of `lanes` lanes."""
 
@@ -28,9 +31,9 @@ class SharedRates:
         self._lanes = tuple(number * words for number in range(lanes))
         self._mine = lane * words
 
-    def used(self, key: bytes, now: float) -> int:
-        """How much all workers have counted for the key in a window that has not ended."""
-        digest, bucket = self._place(key)
+    def used(self, place: Place, now: float) -> int:
+        """How much all workers have counted for the key at this place, in a window that has not ended."""
+        digest, bucket = place
         words = self._words
         total = 0
         for lane in self._lanes:
@@ -42,9 +45,9 @@ class SharedRates:
                     break
         return total
 
-    def add(self, key: bytes, until: float, now: float) -> None:
+    def add(self, place: Place, until: float, now: float) -> None:
         """Count one more in a window that ends at `until` (s since the epoch, as `now`)."""
-        digest, bucket = self._place(key)
+        digest, bucket = place
         words = self._words
         at = self._mine + bucket
         chosen, ends_first = at, None
@@ -62,8 +65,8 @@ class SharedRates:
         words[chosen + 2] = 1
         words[chosen] = digest
 
-    def _place(self, key: bytes) -> tuple[int, int]:
-        """The key's digest, never 0, and the offset of its bucket in a lane."""
+    def place(self, key: bytes) -> Place:
+        """Where a key is counted: its digest, never 0, and the offset of its bucket in a lane."""
         digest = int.from_bytes(blake2b(key, digest_size=8).digest(), "little") or 1
         return digest, digest % self._buckets * _BUCKET_WORDS
 

@@ -359,8 +359,10 @@ class Answers:
                 upstream.close()
         if env.access_log is not None:
             env.access_log.record(self)  # type: ignore[arg-type] # an Answers is always an Exchange
-        if self.plugins is not None:
-            self.plugins.ended()
+        # it knows this exchange: together they would be a cycle, for the collector to find
+        run, self.plugins = self.plugins, None
+        if run is not None:
+            run.ended()
         self._body = None
         self._pool = None
         client = self.client

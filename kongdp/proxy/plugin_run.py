@@ -41,6 +41,10 @@ _START = b"HTTP/1.1 000\r\n"
 """Stands for a start line before response lines: what reads a head begins behind the first line."""
 
 
+_NO_RESPONSE = FieldLines(_START, RESPONSE_FIXED)
+"""What handlers of log see where there was none."""
+
+
 class PluginRun:
     """One exchange's plugins. Attributes without underscore are the ExchangeView of handlers."""
 
@@ -83,7 +87,7 @@ class PluginRun:
         self.notes: dict[str, Any] = {}
         self.tries: list[dict[str, Any]] = []
         self.request_fields = FieldLines(head.raw, REQUEST_FIXED)
-        self.response_fields = FieldLines(_START, RESPONSE_FIXED)
+        self.response_fields = _NO_RESPONSE
         self.upstream_path = b""
         # what the head for the upstream is made of
         self.kept = head.kept

@@ -3,6 +3,7 @@
 The handlers are the test's own; they stand in for plugins whose settings the schemas know.
 """
 
+import gc
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import pytest
 
 from kongdp.plugins import registry
 from kongdp.plugins.base import Answer, ExchangeView, Handler, PluginError, error, exit_json
+from kongdp.proxy.plugin_run import PluginRun
 from tests.support.loops import run
 from tests.support.plugged import plugged
 
@@ -300,6 +302,33 @@ def test_fields_and_body_when_a_plugin_edits_the_response() -> None:
                     assert (answer.body, answer.headers["x-two"]) == (b"abab", ["1", "2"])
                     assert answer.headers["x-set"] == ["a  X-Evil: 1"]
                     assert not {"x-gone", "x-evil"} & answer.headers.keys()
+
+    run(story())
+
+
+@pytest.mark.parametrize("path", ["/", "/refused", "/nowhere"])
+def test_nothing_is_left_of_an_exchange_for_the_collector(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers collect once a second: whatever is a cycle would pile up meanwhile, at thousands of requests a second."""
+
+    def count() -> int:
+        return sum(isinstance(each, PluginRun) for each in gc.get_objects())
+
+    async def story() -> None:
+        def refuse(exchange: ExchangeView) -> Answer | None:
+            return error(403) if exchange.path == b"/refused" else None
+
+        Recorder.acts["cors.access"] = refuse
+        route = {"paths": ["~/$", "/refused"]}
+        async with plugged(more={"plugins": [{"name": "cors"}]}, route=route) as p:
+            gc.collect()
+            gc.disable()
+            try:
+                before = count()
+                for _ in range(3):
+                    await p.ask(path)
+                assert count() == before
+            finally:
+                gc.enable()
 
     run(story())
 

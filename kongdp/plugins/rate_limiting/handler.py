@@ -46,7 +46,7 @@ class Limit:
     remaining_name: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Window:
     """A limit's window at a moment, for one identifier (with the instance's scope)."""
 
@@ -70,7 +70,7 @@ class Window:
         return self.began + WINDOWS_S[self.limit.period] + _SLACK_S[self.limit.period]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """What is left of a limit in its window."""
 
@@ -115,10 +115,12 @@ class RateLimiting(Handler):
         """Refuse what is over a limit, else count it."""
         now = self.node.wall()
         windows = self._windows(exchange, now)
-        answer = self._judge(exchange, windows, [self._rates.used(window.key, now) for window in windows], now)
+        rates = self._rates
+        places = [rates.place(window.key) for window in windows]
+        answer = self._judge(exchange, windows, [rates.used(place, now) for place in places], now)
         if answer is None:
-            for window in windows:
-                self._rates.add(window.key, window.until, now)
+            for window, place in zip(windows, places, strict=True):
+                rates.add(place, window.until, now)
         return answer
 
     async def access_waiting(self, exchange: ExchangeView) -> Answer | None:
