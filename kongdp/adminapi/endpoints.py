@@ -17,6 +17,7 @@ from kongdp.adminapi.paging import Page, page_body, parse_page
 from kongdp.adminapi.store import Reader, TagFilter
 from kongdp.entities.addresses import parse_address
 from kongdp.entities.schema import Schema
+from kongdp.entities.schemas.common import tag_problem
 from kongdp.entities.table import Row
 
 # Kong has them only where it runs WebAssembly, and says so; decK takes that for "none".
@@ -140,6 +141,10 @@ def get_tags(context: Context, request: Request, names: Mapping[str, str]) -> Re
     arguments = request.arguments()
     page = parse_page(arguments, tagged=False)
     tag = names.get("tag")
+    if tag is not None:
+        problem = tag_problem(tag)
+        if problem is not None:
+            raise errors.coded(10, problem, {"tag": problem}, name="invalid unique tag")
     with context.store.read() as reader:
         entries = list(_limited(_tagged(context, reader, page, tag), page.size + 1))
     shown = [entry for entry, _ in entries[: page.size]]

@@ -50,10 +50,12 @@ def plain(status: int, message: str, headers: Mapping[str, str] | None = None) -
     return ApiError(status, {"message": message}, headers)
 
 
-def coded(code: int, message: str, fields: Mapping[str, Any] | None = None) -> ApiError:
-    """An error with one of Kong's codes; `fields` is called `options` where it concerns the query."""
-    name, status = CODES[code]
-    body: dict[str, Any] = {"code": code, "name": name, "message": message}
+def coded(code: int, message: str, fields: Mapping[str, Any] | None = None, name: str = "") -> ApiError:
+    """An error with one of Kong's codes; `fields` is called `options` where it concerns the query. `name`: the code's, unless
+    it is one of several.
+    """
+    usual, status = CODES[code]
+    body: dict[str, Any] = {"code": code, "name": name or usual, "message": message}
     if fields is not None:
         body["options" if code == 11 else "fields"] = fields
     return ApiError(status, body)

@@ -80,7 +80,11 @@ class Resources:
     def update(self, writer: Writer, schema: Schema, previous: Row, edit: Mapping[str, Any]) -> Row:
         """An entity with some fields changed. Its id stays."""
         raw = self._resolved(writer, schema, edit)
-        raw = self.extras(schema).accepted({**raw, "id": previous["id"]}, self.clock())
+        id = raw.get("id")
+        if id is None or (isinstance(id, str) and is_uuid(id)):
+            # Another is passed over; one that is none is refused by the schema.
+            raw["id"] = previous["id"]
+        raw = self.extras(schema).accepted(raw, self.clock())
         try:
             row = schema.update(raw, previous, self.clock())
         except SchemaViolation as violation:

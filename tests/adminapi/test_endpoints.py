@@ -312,3 +312,16 @@ def test_config_when_the_load_must_be_awaited() -> None:
 def test_config_hash_when_content_is_equal() -> None:
     """The hash is of the content, whatever its form."""
     assert config_hash({"a": [1], "b": None}) == config_hash({"b": None, "a": [1]})
+
+
+def test_tags_when_the_tag_is_none() -> None:
+    """Refused with what a tag may be."""
+    status, answer = _get("/tags/a,b")
+    assert (status, answer["code"], answer["name"]) == (400, 10, "invalid unique tag")
+    assert answer["fields"]["tag"].startswith("invalid tag 'a,b'")
+
+
+@pytest.mark.parametrize("path", ["/filter-chains", "/filter-chains/x", "/filter-chains/x/route"])
+def test_filter_chains_when_there_is_no_webassembly(path: str) -> None:
+    """As a Kong without it says."""
+    assert _get(path) == (400, {"message": "this endpoint is only available when wasm is enabled"})

@@ -283,3 +283,25 @@ def test_write_when_something_is_wrong(client: _Client) -> None:
     before = {name: dict(rows) for name, rows in client.store.table.items()}
     assert client.ask("POST", "/certificates", {**pair, "snis": ["b.test", "a.test"]})[0] == 400
     assert client.store.table == before
+
+
+def test_update_when_it_names_another_id(client: _Client) -> None:
+    """An id that is none is refused; another one is passed over: an entity keeps its own."""
+    made = client.made("/services", {"name": "a", "host": "h"})
+    status, answer = client.ask("PATCH", "/services/a", {"id": "x"})
+    assert (status, answer["fields"]) == (400, {"id": "expected a valid UUID"})
+    status, answer = client.ask("PATCH", "/services/a", {"id": _NOBODY, "host": "new"})
+    assert (status, answer["id"], answer["host"]) == (200, made["id"], "new")
+
+
+def test_health_of_a_target_when_no_requests_are_sent_here(client: _Client) -> None:
+    """There is no balancer to tell; a target that is not there is told apart."""
+    client.made("/upstreams", {"name": "up"})
+    client.made("/upstreams/up/targets", {"target": "10.0.0.1:80"})
+    for path in (
+        "/upstreams/up/targets/10.0.0.1:80/healthy",
+        "/upstreams/up/targets/10.0.0.1:80/10.0.0.1:80/unhealthy",
+    ):
+        assert client.ask("PUT", path) == (400, {"message": "Upstream up has no balancer"})
+    assert client.ask("PUT", "/upstreams/up/targets/10.0.0.2:80/healthy")[0] == 404
+    assert client.ask("GET", "/upstreams/up/targets/10.0.0.1:80/healthy")[0] == 405
