@@ -29,6 +29,7 @@ from kongdp.controlplane.export import Exporter
 from kongdp.controlplane.hub import Hub
 from kongdp.controlplane.ingest import CounterIngest
 from kongdp.controlplane.nodes import Node
+from kongdp.controlplane.oidc import OidcOptions, OidcSignIn
 from kongdp.controlplane.pulse import Pulse
 from kongdp.controlplane.replicas import Watcher
 from kongdp.controlplane.store.database import Database
@@ -59,6 +60,7 @@ class Options:
     purge_delay_s: float = 14 * 86_400.0
     retention: Retention = field(default_factory=Retention)
     limits: Limits = field(default_factory=Limits)
+    oidc: OidcOptions | None = None
     uploads: documents.Limits = field(default_factory=documents.Limits)
 
 
@@ -76,6 +78,7 @@ class Plane:
         self.changes = Changes(database, followers=(catalogue.follow_services, activity.follow_routes), clock=clock)
         self.exporter = Exporter(database, clock)
         self.accounts = Accounts(database, clock=clock)
+        self.oidc = OidcSignIn(database, options.oidc, clock) if options.oidc is not None else None
         self.pulse = Pulse()
         self._trust = trust
         self._hub: Hub | None = None

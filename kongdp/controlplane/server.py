@@ -38,6 +38,8 @@ from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.api.origins import Origins
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
+from kongdp.controlplane.oidc import OidcOptions
+from kongdp.controlplane.oidc_provider import Client
 from kongdp.controlplane.plane import Options, Plane, open_plane
 from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 from kongdp.controlplane.prefix_lock import only_one
@@ -362,7 +364,28 @@ def _options(settings: Settings, opened: Opened) -> Options:
             minutes_s=settings.kongdp_activity_1m_kept_s,
             hours_s=settings.kongdp_activity_1h_kept_s,
         ),
+        oidc=_oidc(settings),
         uploads=documents.Limits(settings.kongdp_document_max_size, settings.kongdp_spec_max_size),
+    )
+
+
+def _oidc(settings: Settings) -> OidcOptions | None:
+    if settings.kongdp_oidc_issuer is None or settings.kongdp_oidc_client_id is None:
+        return None
+    client = Client(
+        settings.kongdp_oidc_issuer,
+        settings.kongdp_oidc_client_id,
+        settings.kongdp_oidc_client_secret,
+        tuple(dict.fromkeys(("openid", *settings.kongdp_oidc_scopes))),
+    )
+    return OidcOptions(
+        client,
+        redirect_uri=settings.kongdp_oidc_redirect_uri,
+        name_claim=settings.kongdp_oidc_name_claim,
+        roles_claim=settings.kongdp_oidc_roles_claim,
+        roles={group: role for group, _mark, role in (each.rpartition("=") for each in settings.kongdp_oidc_roles)},
+        default_role=settings.kongdp_oidc_default_role,
+        domains=tuple(domain.lower() for domain in settings.kongdp_oidc_domains),
     )
 
 

@@ -131,14 +131,14 @@ def update(
     connection.execute(sa.update(tables.users).where(tables.users.c.id == account.id).values(values))
     if roles is not None:
         _write_roles(connection, account.id, roles)
-    _check_admin_left(connection)
+    check_admin_left(connection)
     return find(connection, account.id)
 
 
 def delete(connection: sa.Connection, account: Account) -> None:
     """Delete a user with sessions and tokens. Raises AccountError for the last admin."""
     connection.execute(sa.delete(tables.users).where(tables.users.c.id == account.id))
-    _check_admin_left(connection)
+    check_admin_left(connection)
 
 
 def open_session(connection: sa.Connection, user_id: str, address: str, now: float) -> str:
@@ -285,7 +285,8 @@ def _group_id(connection: sa.Connection, id_or_name: str) -> str:
     return group.id
 
 
-def _check_admin_left(connection: sa.Connection) -> None:
+def check_admin_left(connection: sa.Connection) -> None:
+    """Raise AccountError when there is no administrator (any more)."""
     admins = sa.select(sa.func.count()).select_from(tables.users).where(tables.users.c.role == "admin")
     if not connection.scalar(admins):
         raise AccountError(400, "the last administrator cannot be deleted or given another role", "role")

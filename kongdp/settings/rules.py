@@ -205,4 +205,20 @@ def _activity(settings: Settings) -> Iterator[str]:
             yield f"{wider} must not be less than {finer}"
 
 
-RULES: tuple[Rule, ...] = (_role, _listening, _certificates, _hybrid, _enrolment, _declarative, _activity)
+def _oidc(settings: Settings) -> Iterator[str]:
+    issuer = settings.kongdp_oidc_issuer
+    if issuer is None:
+        return
+    parsed = urlsplit(issuer)
+    is_local = parsed.scheme == "http" and parsed.hostname in ("127.0.0.1", "::1", "localhost")
+    if not (parsed.scheme == "https" or is_local) or not parsed.hostname or parsed.query or parsed.fragment:
+        yield "kongdp_oidc_issuer must be an https address without query (http only on loopback)"
+    if settings.kongdp_oidc_client_id is None:
+        yield "kongdp_oidc_client_id must be specified with kongdp_oidc_issuer"
+    for each in settings.kongdp_oidc_roles:
+        group, mark, role = each.rpartition("=")
+        if not (mark and group) or role not in ("viewer", "editor", "admin"):
+            yield f"kongdp_oidc_roles: {each!r} is not of the form group=viewer, group=editor or group=admin"
+
+
+RULES: tuple[Rule, ...] = (_role, _listening, _certificates, _hybrid, _enrolment, _declarative, _activity, _oidc)

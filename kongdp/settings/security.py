@@ -9,6 +9,7 @@ from kongdp.settings.kinds import (
     HOST_PORT,
     LABELS,
     MAYBE_TEXT,
+    TEXT,
     TEXTS,
     number,
     optional,
@@ -298,4 +299,35 @@ class ControlPlaneSettings:
         "1m",
         "Largest OpenAPI document of a version. However large, it may have 60,000 values, 64 deep.",
         unit="bytes",
+    )
+    kongdp_oidc_issuer: str | None = setting(
+        MAYBE_TEXT,
+        "",
+        "OpenID Connect: the provider by which people may sign in to the console, as its discovery document names "
+        "itself (https; http only on loopback). Unset: passwords alone.",
+    )
+    kongdp_oidc_client_id: str | None = setting(MAYBE_TEXT, "", "Our name at that provider.")
+    kongdp_oidc_client_secret: str | None = setting(
+        MAYBE_TEXT, "", "Our secret there; unset for a public client. PKCE is always used.", secret=True
+    )
+    kongdp_oidc_scopes: tuple[str, ...] = setting(TEXTS, "openid, profile, email", "What is asked of it.")
+    kongdp_oidc_redirect_uri: str | None = setting(
+        MAYBE_TEXT,
+        "",
+        "Where it sends people back, as registered there: the console's address and /auth/oidc/callback. Unset: the "
+        "address that the browser used.",
+    )
+    kongdp_oidc_name_claim: str = setting(TEXT, "email", "Claim that names a new user.")
+    kongdp_oidc_roles_claim: str = setting(TEXT, "groups", "Claim with the person's groups or roles there.")
+    kongdp_oidc_roles: tuple[str, ...] = setting(
+        TEXTS,
+        "",
+        "What those stand for here: a list of group=role, role being viewer, editor or admin. The highest counts, at "
+        "each sign-in anew.",
+    )
+    kongdp_oidc_default_role: str = setting(
+        words("none", "viewer", "editor", "admin"), "none", "Role of whoever has no such group. none: refused."
+    )
+    kongdp_oidc_domains: tuple[str, ...] = setting(
+        TEXTS, "", "Only people with a verified e-mail address in one of these domains may sign in; unset: all."
     )

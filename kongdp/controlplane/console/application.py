@@ -19,6 +19,7 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from kongdp.controlplane import oidc_routes
 from kongdp.controlplane.console import sign_in, sockets
 from kongdp.controlplane.console.door import Door
 from kongdp.controlplane.plane import Plane
@@ -35,7 +36,8 @@ def build_console(plane: Plane, api: ASGIApp) -> ASGIApp:
     from kongdp.controlplane.console import screens  # noqa: F401  # registers the pages
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(sign_in.make_router())
+    app.include_router(sign_in.make_router(has_oidc=oidc_routes.is_configured(plane)))
+    app.include_router(oidc_routes.make_router(plane))
     app.add_route("/favicon.ico", lambda _request: FileResponse(STATIC / "mark.svg"))
     app.mount("/static", StaticFiles(directory=STATIC))
     ui.run_with(

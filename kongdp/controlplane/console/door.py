@@ -27,7 +27,7 @@ SOCKETS = "/_nicegui_ws/"
 # NiceGUI's files, whose addresses have its release in them.
 VERSIONED = f"/_nicegui/{nicegui.__version__}/"
 # Answered to anyone: the form, and files that are the same for everybody. Uploads are below /_nicegui/client.
-OPEN = (SIGN_IN, "/static/", "/favicon.ico")
+OPEN = (SIGN_IN, "/auth/oidc/", "/static/", "/favicon.ico")
 # Vue compiles templates in the browser ('unsafe-eval') and NiceGUI writes its start into the page ('unsafe-inline'), so
 # scripts cannot be forbidden by policy; what is inserted is cleaned. Nothing may be loaded from or sent to another host.
 POLICY = (

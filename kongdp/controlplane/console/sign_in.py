@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from kongdp.controlplane.console import sockets
 from kongdp.controlplane.console.asking import Asking, refused, waiting
 from kongdp.controlplane.console.door import ASK, SIGN_IN
+from kongdp.controlplane.oidc_routes import START
 
 FORM_BYTES_MAX = 16_384
 PAGE = """<!doctype html>
@@ -37,6 +38,7 @@ PAGE = """<!doctype html>
 <input id="password" name="password" type="password" autocomplete="current-password" required {focus_password}>
 <button type="submit">Sign in</button>
 </form>
+{oidc}
 <p class="hint">The first start of the control plane prints the password of <code>admin</code>, once.</p>
 </main>
 </body>
@@ -44,13 +46,13 @@ PAGE = """<!doctype html>
 """
 
 
-def make_router() -> APIRouter:
-    """The form and what it is sent to."""
+def make_router(*, has_oidc: bool) -> APIRouter:
+    """The form and what it is sent to. `has_oidc`: people may also come by the OpenID provider."""
     router = APIRouter(include_in_schema=False)
 
     @router.get(SIGN_IN)
     async def show(request: Request) -> Response:
-        return HTMLResponse(_page(_inside(request.query_params.get("next", ""))))
+        return HTMLResponse(_page(_inside(request.query_params.get("next", "")), has_oidc))
 
     @router.post(SIGN_IN)
     async def sign_in(request: Request) -> Response:
@@ -62,7 +64,7 @@ def make_router() -> APIRouter:
             error = refused(answer)
             wait = f": try again in {waiting(error.wait_s)}" if error.wait_s else ""
             status = answer.status if answer.status in (401, 429) else 400
-            return HTMLResponse(_page(wanted, name, error.message + wait), status)
+            return HTMLResponse(_page(wanted, has_oidc, name, error.message + wait), status)
         response = RedirectResponse(wanted or "/", 303)
         response.raw_headers.append((b"set-cookie", answer.field(b"set-cookie").encode("latin-1")))
         return response
@@ -79,9 +81,11 @@ def make_router() -> APIRouter:
     return router
 
 
-def _page(wanted: str, name: str = "", problem: str = "") -> str:
+def _page(wanted: str, has_oidc: bool, name: str = "", problem: str = "") -> str:
     shown = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    link = f"{START}?next={quote(wanted, safe='')}"
     return PAGE.format(
+        oidc=f'<p><a class="link" href="{link}">Sign in with your organisation</a></p>' if has_oidc else "",
         problem=shown,
         next=escape(wanted, quote=True),
         name=escape(name, quote=True),
