@@ -29,6 +29,7 @@ MODULES = (
     "kongdp.http1.writer",
     "kongdp.telemetry.counters",
     "kongdp.balancer.round_robin",
+    "kongdp.routing.base",
     "kongdp.routing.path_handling",
     "kongdp.upstream.connection",
     "kongdp.upstream.destination",

@@ -244,6 +244,7 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
     """Read the request line; index of the first field line, or -1."""
     cdef Py_ssize_t at = 0, target
     cdef unsigned char c, before, plain
+    cdef bytes method
     if not 65 <= data[0] <= 90:
         return -1
     while METHOD[data[at]]:
@@ -253,12 +254,12 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
     if at == 3 and memcmp(data, b"GET", 3) == 0:
         head.method = GET
     else:
-        head.method = _bytes(data, 0, at)
-        head.method = METHODS.get(head.method, head.method)
+        method = _bytes(data, 0, at)
+        head.method = METHODS.get(method, method)
     at += 1
     target = at
-    # 2 as long as the path is one that `target` would leave alone
-    plain = 2 if data[at] == 47 else 1
+    # 2 as long as the path is one that `target` would leave alone, and the method one that every target may have
+    plain = 2 if data[at] == 47 and head.method in METHODS else 1
     before = 0
     while True:
         c = data[at]

@@ -31,8 +31,8 @@ class RequestHead:
     """The head of one request, already validated and stripped of what must not travel on.
 
     `kept`: field lines that pass as they came, each with its CRLF.  `raw`: the whole head as it came, for Fields and the log.
-    `minor`: 1 for HTTP/1.1, 0 for HTTP/1.0.  `is_plain`: known to be in origin form, with a path of `path_length` bytes that `target`
-    would neither refuse nor change; False says nothing.
+    `minor`: 1 for HTTP/1.1, 0 for HTTP/1.0.  `is_plain`: known to have one of the usual methods, and a target in origin form, with a path
+    of `path_length` bytes that `target` would neither refuse nor change; False says nothing.
     """
 
     __slots__ = (

@@ -19,6 +19,8 @@ cdef class Client:
     cdef public object tunnel
     cdef public object spill
     cdef public long requests
+    cdef public bytes host_field
+    cdef public bytes host
     cdef public bint lingers
     cdef public bint reads_ahead
     cdef public Answers exchange

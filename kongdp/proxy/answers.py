@@ -47,6 +47,8 @@ class Client:
         "address",
         "env",
         "exchange",
+        "host",
+        "host_field",
         "lingers",
         "port",
         "reads_ahead",
@@ -68,6 +70,8 @@ class Client:
         self.tunnel: Tunnel | None = None
         self.spill: Spill | None = None  # a request's body on its way through a file
         self.requests = 0
+        self.host_field = b""  # the last Host, and what it means
+        self.host = b""
         self.lingers = False
         self.reads_ahead = False
         self.exchange: Answers | None = None

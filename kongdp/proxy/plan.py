@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from kongdp.balancer.round_robin import RoundRobin
 from kongdp.certs.contexts import upstream_server_name
 from kongdp.entities.model import Route, Service, Target, Upstream
+from kongdp.http1.target import escape
 from kongdp.plugins.base import Node
 from kongdp.proxy.plugin_chain import RoutePlugins
 from kongdp.routing.path_handling import UpstreamPath, compile_upstream_path
@@ -133,7 +134,9 @@ def build_plan(
         route_name=route.name,
         service_name=service.name if service else None,
         row=around.row_of[route.id],
-        upstream_path=compile_upstream_path(path.encode(), route.strip_path, route.path_handling, around.flavor),
+        upstream_path=compile_upstream_path(
+            escape(path.encode()), route.strip_path, route.path_handling, around.flavor
+        ),
         strip_path=route.strip_path,
         preserve_host=route.preserve_host,
         request_buffering=route.request_buffering,
