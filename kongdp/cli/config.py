@@ -48,7 +48,7 @@ def template(arguments: argparse.Namespace) -> int:
 
 def parse(arguments: argparse.Namespace) -> int:
     """Whether a declarative configuration could be loaded by a node with this environment's router flavor."""
-    from kongdp.entities.declarative import DeclarativeError, load_config, parse_text
+    from kongdp.entities.declarative import KONG_COLLECTIONS, DeclarativeError, load_config, parse_text
     from kongdp.entities.declarative_lines import marks_of
     from kongdp.routing.router import judge
 
@@ -62,6 +62,7 @@ def parse(arguments: argparse.Namespace) -> int:
             router_flavor=_router_flavor(),
             plugins=None,
             judge_expression=lambda route: judge(route["expression"]),
+            strict=KONG_COLLECTIONS,
         )
     except DeclarativeError as error:
         complain(f"{arguments.file} is not a valid configuration:")

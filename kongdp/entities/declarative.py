@@ -26,13 +26,38 @@ from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.entities.table import Change, Row, Table
 from kongdp.entities.violations import ENTITY, REQUIRED, UNKNOWN, Problems
 
-__all__ = ["DeclarativeError", "Loaded", "difference", "dump", "load", "load_config", "parse_text"]
+__all__ = ["KONG_COLLECTIONS", "DeclarativeError", "Loaded", "difference", "dump", "load", "load_config", "parse_text"]
 
 FORMAT_VERSIONS = ("1.1", "2.1", "3.0")
 DEFAULT_WORKSPACE_ID = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 
 # Written by decK beside the entities; of no meaning to a node, except where they say what entities look like.
 _DECK_KEYS = frozenset(("_info", "_konnect", "_workspace", "_plugin_configs"))
+KONG_COLLECTIONS = frozenset(
+    [
+        "acme_storage",
+        "consumer_group_consumers",
+        "consumer_group_plugins",
+        "consumer_groups",
+        "custom_plugins",
+        "degraphql_routes",
+        "event_hooks",
+        "filter_chains",
+        "graphql_ratelimiting_cost_decorations",
+        "licenses",
+        "oauth2_authorization_codes",
+        "oauth2_credentials",
+        "oauth2_tokens",
+        "partials",
+        "rbac_endpoint_permissions",
+        "rbac_roles",
+        "sessions",
+    ]
+)
+"""What Kong and decK may write that this node has no use for. Any other unknown name in an operator's document is a slip
+of the pen, and to pass it over might leave out what protects a route.
+"""
+
 _HEAD_KEYS = frozenset(("_format_version", "_transform", "_comment", "_ignore"))
 # Stands in for the target of a bad reference, so that its own reason is the only one.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -85,7 +110,7 @@ def load_config(
     judge_expression: Callable[[Mapping[str, Any]], str | None] | None = None,
     schemas: Mapping[str, Schema] | None = None,
     previous: Table | Loaded | None = None,
-    strict: bool = False,
+    strict: bool | Container[str] = False,
     now: float | None = None,
 ) -> Loaded:
     """The table of a configuration, with warnings. Raises DeclarativeError that lists every problem.
@@ -93,7 +118,8 @@ def load_config(
     `plugins`: the node's plugins (see plugins_schema); a plugin that is not among them refuses the configuration.
     `schemas` instead of the three parameters before it, where a caller has built them. `previous`: rows equal to one of
     its are that row; when it is a Loaded of the same `schemas`, entities written as before are not read again.
-    `strict`: collections nobody knows are a problem instead of a warning. `now`: epoch seconds for
+    `strict`: collections nobody knows are a problem instead of a warning; where it holds names, all but those.
+    `now`: epoch seconds for
     rows that bring no times.
     """
     if not isinstance(data, Mapping):
@@ -117,7 +143,7 @@ def _load(
     previous: Table,
     now: float,
     remembered: "_Remembered",
-    strict: bool,
+    strict: bool | Container[str],
 ) -> "_Loader":
     loader = _Loader(schemas, data, previous, now, remembered)
     loader.read(strict)
@@ -165,7 +191,7 @@ class _Loader:
         """Whether anything was wrong."""
         return bool(self.head_problems or self.problems)
 
-    def read(self, strict: bool) -> None:
+    def read(self, strict: bool | Container[str]) -> None:
         """Check the top level and flatten what hangs below it."""
         self._read_head()
         skipped = []
@@ -174,7 +200,7 @@ class _Loader:
             if name in _HEAD_KEYS or name in _DECK_KEYS:
                 continue
             if name not in self.schemas:
-                if strict or not isinstance(name, str) or name.startswith("_"):
+                if not isinstance(name, str) or name.startswith("_") or _is_refused(name, strict):
                     self.head_problems[str(name)] = UNKNOWN
                 else:
                     skipped.append(name)
@@ -440,6 +466,11 @@ class _Loader:
         raw = {"id": DEFAULT_WORKSPACE_ID, "name": "default"}
         before = self.previous.get("workspaces", {}).get(DEFAULT_WORKSPACE_ID)
         workspaces[DEFAULT_WORKSPACE_ID] = self._row(self.schemas["workspaces"], raw, DEFAULT_WORKSPACE_ID, before, {})
+
+
+def _is_refused(name: str, strict: bool | Container[str]) -> bool:
+    """Whether a collection nobody knows is a problem."""
+    return strict if isinstance(strict, bool) else name not in strict
 
 
 def _uniques(schema: Schema, items: list[_Item | Made]) -> dict[Any, set[Any]]:

@@ -86,13 +86,14 @@ class UnreadableError(Exception):
 class Candidate:
     """A configuration to try. `read` runs in the pipeline's thread; it returns None for a message of another kind and
     raises UnreadableError or DeclarativeError. `frame`: the bytes to cache as they are. `is_cached`: it came from the
-    cache.
+    cache. `is_written`: by an operator, so that a collection nobody knows is a mistake; a control plane may be newer.
     """
 
     origin: str
     read: Callable[[], Reconfigure | None]
     frame: bytes | None = None
     is_cached: bool = False
+    is_written: bool = False
     outcome: "asyncio.Future[Outcome] | None" = field(default=None)
 
 
@@ -189,7 +190,9 @@ class Pipeline:
             config_hash = message.config_hash
             if config_hash == self._accepted_hash and config_hash == self.in_force:
                 return Applied(config_hash, was_new=False)
-            prepared = await loop.run_in_executor(self._thread, _without_collector, partial(self._prepare, message))
+            prepared = await loop.run_in_executor(
+                self._thread, _without_collector, partial(self._prepare, message, candidate.is_written)
+            )
         except UnreadableError as error:
             log.error("configuration from %s cannot be read: %s", candidate.origin, error)
             return Unreadable(str(error))
@@ -206,9 +209,14 @@ class Pipeline:
             return self._reject(candidate, ErrorReport(RELOAD_FAILURE, "kongdp.process.agent", text, config_hash))
         return await self._bring(candidate, prepared)
 
-    def _prepare(self, message: Reconfigure) -> Prepared:
+    def _prepare(self, message: Reconfigure, is_written: bool) -> Prepared:
         """Runs in the thread. Reads `self` only, which nobody changes while a candidate is tried."""
-        loaded = declarative.load_config(message.config_table, schemas=self.schemas, previous=self._loaded)
+        loaded = declarative.load_config(
+            message.config_table,
+            schemas=self.schemas,
+            previous=self._loaded,
+            strict=declarative.KONG_COLLECTIONS if is_written else False,
+        )
         for warning in loaded.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)

@@ -58,19 +58,19 @@ def from_file(path: Path) -> Candidate:
             raise UnreadableError(f"declarative_config: cannot read {path}: {error.strerror}") from None
         return _document(declarative.parse_text(text, path.name))
 
-    return Candidate(str(path), read)
+    return Candidate(str(path), read, is_written=True)
 
 
 def from_text(text: str | bytes, origin: str) -> Candidate:
     """Declarative text, YAML or JSON."""
-    return Candidate(origin, lambda: _document(declarative.parse_text(text)))
+    return Candidate(origin, lambda: _document(declarative.parse_text(text)), is_written=True)
 
 
 def from_document(document: Mapping[str, Any], origin: str, config_hash: str | None = None) -> Candidate:
     """A declarative document that is parsed already, with the hash it is known by where there is one."""
     if config_hash is not None:
-        return Candidate(origin, lambda: Reconfigure(config_hash, dict(document)))
-    return Candidate(origin, lambda: _document(document))
+        return Candidate(origin, lambda: Reconfigure(config_hash, dict(document)), is_written=True)
+    return Candidate(origin, lambda: _document(document), is_written=True)
 
 
 def _document(document: Mapping[str, Any]) -> Reconfigure:

@@ -7,6 +7,7 @@ import pytest
 
 from kongdp.entities.declarative import (
     DEFAULT_WORKSPACE_ID,
+    KONG_COLLECTIONS,
     DeclarativeError,
     difference,
     dump,
@@ -250,12 +251,22 @@ def test_load_when_it_is_no_object() -> None:
 
 def test_load_config_when_collections_are_unknown() -> None:
     """They are passed over with one warning; strictly, refused."""
-    config = {"_format_version": "3.0", "rbac_roles": [], "event_hooks": [{}]}
+    config = {"_format_version": "3.0", "rbac_roles": [], "pluggins": [{}]}
     loaded = load_config(config, now=100)
-    assert loaded.warnings == ("passed over what this node does not know: event_hooks, rbac_roles",)
+    assert loaded.warnings == ("passed over what this node does not know: pluggins, rbac_roles",)
     with pytest.raises(DeclarativeError) as caught:
         load_config(config, strict=True)
-    assert caught.value.fields == {"rbac_roles": "unknown field", "event_hooks": "unknown field"}
+    assert caught.value.fields == {"rbac_roles": "unknown field", "pluggins": "unknown field"}
+
+
+def test_load_config_when_an_operator_mistypes_a_collection() -> None:
+    """Refused: `pluggins` passed over would leave routes unprotected. What Kong knows and we have no use for passes."""
+    config = {"_format_version": "3.0", "rbac_roles": [], "pluggins": [{}]}
+    with pytest.raises(DeclarativeError) as caught:
+        load_config(config, strict=KONG_COLLECTIONS)
+    assert caught.value.fields == {"pluggins": "unknown field"}
+    del config["pluggins"]
+    assert load_config(config, strict=KONG_COLLECTIONS).warnings
 
 
 def test_load_when_a_plugin_is_not_implemented() -> None:

@@ -128,6 +128,7 @@ def test_load_when_mutated(mutations: list[Any], previous: bool) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @given(_MUTATIONS, st.booleans())
 @settings(max_examples=6_000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_load_when_mutated_at_length(mutations: list[Any], previous: bool) -> None:

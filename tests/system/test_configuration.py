@@ -110,6 +110,8 @@ def test_old_configuration_serves_when_a_wrong_one_is_posted(start: Start, upstr
     assert named == {("route", "b"), ("service", "c")}
     refused = node.post(document("b", upstream=upstream, plugins=[{"name": "oauth2"}]))
     assert (refused.status, "plugin 'oauth2' not enabled" in refused.json()["message"]) == (400, True)
+    mistyped = node.post(document("b", upstream=upstream, pluggins=[{"name": "key-auth"}]))
+    assert (mistyped.status, mistyped.json()["fields"]) == (400, {"pluggins": "unknown field"})
     regex = document("b", upstream=upstream)
     regex["services"][0]["routes"][0]["paths"] = ["~/(unclosed"]
     assert node.post(regex).status == 400
