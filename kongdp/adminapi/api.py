@@ -35,6 +35,7 @@ from kongdp.entities.schema import Schema
 from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.entities.table import Row
 
+CONTAINS = "filter[name][contains]"
 _VERBS = {"POST": "create", "PUT": "create or update", "PATCH": "update", "DELETE": "remove"}
 _METHODS: Mapping[type, str] = {
     CollectionPath: "GET, HEAD, OPTIONS, POST",
@@ -115,19 +116,21 @@ class AdminApi:
     def listed(self, path: str, arguments: Mapping[str, str], *, size: int, skip: int) -> tuple[list[Row], int] | None:
         """A part of the list at a path, and how many the whole has; None when the path is no list.
 
-        For callers whose pages are numbered. Raises ApiError.
+        For callers whose pages are numbered; `filter[name][contains]` is Konnect's search. Raises ApiError.
         """
         address = self._paths.resolve(path)
         if not isinstance(address, (CollectionPath, ChildrenPath)) or self._endpoint(path) is not None:
             return None
         tags = parse_page({"tags": arguments["tags"]} if "tags" in arguments else {}).tags
+        contains = arguments.get(CONTAINS, "")
         with self._store.read() as reader:
             where = NOWHERE
             if isinstance(address, ChildrenPath):
                 where = {address.field: self._required(reader, address.parent, address.parent_key)["id"]}
-            rows = reader.page(address.schema.name, where=where, tags=tags, size=size, skip=skip)
+            name = address.schema.name
+            rows = reader.page(name, where=where, tags=tags, contains=contains, size=size, skip=skip)
             shown = [self._resources.shown(reader, address.schema, row) for row in rows]
-            return shown, reader.count(address.schema.name, where=where, tags=tags)
+            return shown, reader.count(name, where=where, tags=tags, contains=contains)
 
     def _begin(self, request: Request) -> Response | Awaitable[Response]:
         method = "GET" if request.method == "HEAD" else request.method

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from kongdp.adminapi.store import NOWHERE, TagFilter
+from kongdp.adminapi.store import NAMING_FIELDS, NOWHERE, TagFilter
 from kongdp.entities.table import Row, Table
 
 
@@ -45,6 +45,7 @@ class _View:
         *,
         where: Mapping[str, str] = NOWHERE,
         tags: TagFilter | None = None,
+        contains: str = "",
         size: int,
         after: str | None = None,
         skip: int = 0,
@@ -57,16 +58,29 @@ class _View:
         found: list[Row] = []
         for position in range(0 if after is None else bisect_right(ids, after), len(ids)):
             row = rows[ids[position]]
-            if _below(row, where) and (tags is None or tags.accepts(row.get("tags"))):
+            if _is_wanted(row, where, tags, contains):
                 found.append(row)
                 if len(found) == size + skip:
                     break
         return found[skip:]
 
-    def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
+    def count(
+        self,
+        collection: str,
+        *,
+        where: Mapping[str, str] = NOWHERE,
+        tags: TagFilter | None = None,
+        contains: str = "",
+    ) -> int:
         """See store.Reader."""
-        rows = self.table.get(collection, {}).values()
-        return sum(_below(row, where) and (tags is None or tags.accepts(row.get("tags"))) for row in rows)
+        return sum(_is_wanted(row, where, tags, contains) for row in self.table.get(collection, {}).values())
+
+
+def _is_wanted(row: Row, where: Mapping[str, str], tags: TagFilter | None, contains: str) -> bool:
+    if not _below(row, where) or (tags is not None and not tags.accepts(row.get("tags"))):
+        return False
+    wanted = contains.lower()
+    return not wanted or any(wanted in str(row.get(name) or "").lower() for name in NAMING_FIELDS)
 
 
 def _below(row: Row, where: Mapping[str, str]) -> bool:

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from kongdp.entities.table import Row
 
 NOWHERE: Mapping[str, str] = MappingProxyType({})
+# What people know an entity by, and look for; none of them is a secret.
+NAMING_FIELDS = ("name", "username", "custom_id", "target", "prefix", "instance_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,22 @@ class Reader(Protocol):
         *,
         where: Mapping[str, str] = NOWHERE,
         tags: TagFilter | None = None,
+        contains: str = "",
         size: int,
         after: str | None = None,
         skip: int = 0,
     ) -> list[Row]:
         """At most `size` rows in ascending order of id, those after the id `after` and `skip` more, that match `where`
-        (foreign field -> id) and `tags`."""
+        (foreign field -> id) and `tags`, and have `contains` in one of NAMING_FIELDS, in whatever case."""
 
-    def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
+    def count(
+        self,
+        collection: str,
+        *,
+        where: Mapping[str, str] = NOWHERE,
+        tags: TagFilter | None = None,
+        contains: str = "",
+    ) -> int:
         """How many rows match."""
 
 

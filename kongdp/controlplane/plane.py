@@ -34,6 +34,7 @@ from kongdp.controlplane.pulse import Pulse
 from kongdp.controlplane.replicas import Watcher
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
+from kongdp.routing.router import TRADITIONAL_COMPATIBLE
 from kongdp.sync.messages import CounterFrame
 
 LOG = logging.getLogger("kongdp.controlplane")
@@ -62,6 +63,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     oidc: OidcOptions | None = None
     uploads: documents.Limits = field(default_factory=documents.Limits)
+    router_flavor: str = TRADITIONAL_COMPATIBLE
 
 
 class Plane:

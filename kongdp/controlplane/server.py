@@ -366,6 +366,7 @@ def _options(settings: Settings, opened: Opened) -> Options:
         ),
         oidc=_oidc(settings),
         uploads=documents.Limits(settings.kongdp_document_max_size, settings.kongdp_spec_max_size),
+        router_flavor=settings.router_flavor,
     )
 
 

@@ -153,3 +153,21 @@ def test_a_group_that_does_not_exist_is_refused(changes: Changes) -> None:
     """Writing into an unknown group raises and names it."""
     with pytest.raises(UnknownGroupError, match="no runtime group nowhere"):
         put(changes, "nowhere", "services", row(1))
+
+
+def test_a_search_finds_names_in_any_case_and_nothing_else(changes: Changes, group_id: str) -> None:
+    """Names, user names and targets are searched; keys are not, and % and _ are letters like others."""
+    put(changes, group_id, "consumers", row(1, username="Alice_Smith"), row(2, username="bob", custom_id="alice-2"))
+    put(changes, group_id, "keyauth_credentials", {"id": str(uuid.UUID(int=3)), "key": "alice", "tags": None})
+    with changes.store(group_id).read() as reader:
+
+        def found(text: str, collection: str = "consumers", **more: Any) -> list[int]:
+            rows = reader.page(collection, contains=text, size=10, **more)
+            assert reader.count(collection, contains=text) == len(rows)
+            return [uuid.UUID(each["id"]).int for each in rows]
+
+        assert found("ALICE") == [1, 2]
+        assert found("e_s") == [1]
+        assert found("%") == []
+        assert found("n2") == [2]
+        assert found("alice", "keyauth_credentials") == []

@@ -30,6 +30,7 @@ from kongdp.controlplane.api import (
     problems,
     revisions,
     status,
+    tester,
 )
 from kongdp.controlplane.api.limits import BodyLimit
 from kongdp.controlplane.plane import Plane
@@ -56,6 +57,7 @@ def build_app(
     app.include_router(certificates.make_router(plane))
     app.include_router(live.make_router(plane))
     app.include_router(revisions.make_router(plane))
+    app.include_router(tester.make_router(plane))
     api = make_admin(plane.changes.store(plane.default_group_id))
     app.include_router(config.make_router(plane, api.schemas, body_bytes_max))
     app.include_router(core_entities.make_router(plane, make_admin, body_bytes_max))

@@ -119,7 +119,7 @@ class Asking:
         if if_match is not None:
             headers.append((b"if-match", if_match.encode("latin-1", "replace")))
         arguments = {name.replace("_", "."): value for name, value in (query or {}).items() if value is not None}
-        scope = _scope(self._caller, method, path, urlencode(arguments), headers)
+        scope = _scope(self._caller, method, path, urlencode(arguments, doseq=True), headers)
         if self._is_unattended:
             scope[UNATTENDED] = True
         return await _call(self._application, scope, raw)

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kongdp.adminapi.store import NOWHERE, TagFilter
+from kongdp.adminapi.store import NAMING_FIELDS, NOWHERE, TagFilter
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import insert_many
 from kongdp.entities.table import Row
@@ -91,12 +91,13 @@ class GroupReader:
         *,
         where: Mapping[str, str] = NOWHERE,
         tags: TagFilter | None = None,
+        contains: str = "",
         size: int,
         after: str | None = None,
         skip: int = 0,
     ) -> list[Row]:
         """At most `size` rows in ascending order of id, after the id `after` and `skip` more."""
-        query, base = self._ids(collection, where, tags)
+        query, base = self._ids(collection, where, tags, contains)
         if after is not None:
             query = query.where(base.c.id > after)
         query = query.order_by(base.c.id).limit(size).offset(skip)
@@ -114,9 +115,16 @@ class GroupReader:
             rows.extend(self._connection.scalars(whole.order_by(table.c.id)))
         return rows
 
-    def count(self, collection: str, *, where: Mapping[str, str] = NOWHERE, tags: TagFilter | None = None) -> int:
+    def count(
+        self,
+        collection: str,
+        *,
+        where: Mapping[str, str] = NOWHERE,
+        tags: TagFilter | None = None,
+        contains: str = "",
+    ) -> int:
         """How many rows match."""
-        query, _base = self._ids(collection, where, tags)
+        query, _base = self._ids(collection, where, tags, contains)
         return self._connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
 
     def everything(self) -> Iterator[tuple[str, str, Row]]:
@@ -131,7 +139,7 @@ class GroupReader:
             yield collection, id, row
 
     def _ids(
-        self, collection: str, where: Mapping[str, str], tags: TagFilter | None
+        self, collection: str, where: Mapping[str, str], tags: TagFilter | None, contains: str = ""
     ) -> tuple[sa.Select[tuple[str]], sa.FromClause]:
         """Ids of the rows that match, and the table they are read from: the index that narrows most.
 
@@ -142,18 +150,23 @@ class GroupReader:
             field, target_id = next(iter(where.items()))
             base: sa.FromClause = tables.entity_references
             rest = {name: id for name, id in where.items() if name != field}
-            query = self._limited(base, collection, rest, tags)
+            query = self._limited(base, collection, rest, tags, contains)
             return query.where(base.c.field == field, base.c.target_id == target_id), base
         if tags is not None and tags.every and tags.tags:
             base = tables.entity_tags
-            query = self._limited(base, collection, NOWHERE, TagFilter(tags.tags[1:]))
+            query = self._limited(base, collection, NOWHERE, TagFilter(tags.tags[1:]), contains)
             return query.where(base.c.tag == _indexed(tags.tags[0])), base
-        return self._limited(tables.entities, collection, where, tags), tables.entities
+        return self._limited(tables.entities, collection, where, tags, contains), tables.entities
 
     def _limited(
-        self, base: sa.FromClause, collection: str, where: Mapping[str, str], tags: TagFilter | None
+        self,
+        base: sa.FromClause,
+        collection: str,
+        where: Mapping[str, str],
+        tags: TagFilter | None,
+        contains: str = "",
     ) -> sa.Select[tuple[str]]:
-        """Ids in a table, of entities that have these parents and tags."""
+        """Ids in a table, of entities that have these parents, tags and names."""
         query = sa.select(base.c.id).where(base.c.group_id == self._group_id, base.c.collection == collection)
 
         def also(index: sa.Table, *conditions: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> Any:
@@ -161,6 +174,14 @@ class GroupReader:
             same = (other.c.group_id == self._group_id, other.c.collection == collection, other.c.id == base.c.id)
             return sa.exists().where(*same, *(condition(other) for condition in conditions)).correlate(base)
 
+        if contains:
+            query = query.where(
+                also(
+                    tables.entity_keys,
+                    lambda other: other.c.field.in_(NAMING_FIELDS),
+                    lambda other: sa.func.lower(other.c.value).contains(contains.lower(), autoescape=True),
+                )
+            )
         for field, target_id in where.items():
             query = query.where(
                 also(

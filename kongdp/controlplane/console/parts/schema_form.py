@@ -35,7 +35,7 @@ class SchemaForm:
         self._before: dict[str, Any] = {}
         with ui.element("div").classes("form"):
             for name, schema in (pair for each in fields for pair in each.items()):
-                if name not in AUTOMATIC and name not in skip and not schema.get("auto"):
+                if name not in AUTOMATIC and name not in skip:
                     self._add(name, schema, _held(row, name, schema))
 
     def body(self) -> dict[str, Any] | None:
@@ -197,6 +197,8 @@ def _hint(schema: Schema) -> str:
         return f"{schema['between'][0]} to {schema['between'][1]}"
     if "gt" in schema:
         return f"More than {schema['gt']}"
+    if schema.get("auto"):
+        return "Empty: one is made"
     return str(schema.get("description") or "")
 
 

@@ -12,13 +12,24 @@ from kongdp.controlplane.console.screens import (  # isort: skip
     certificates,
     spec,
     portal,
+    entities,
+    history,
+    tester,
+    audit,
+    accounts,
+    me,
     missing,
 )
 
 __all__ = [
+    "accounts",
+    "audit",
     "certificates",
     "configure_runtime",
+    "entities",
     "group",
+    "history",
+    "me",
     "missing",
     "node",
     "overview",
@@ -27,5 +38,6 @@ __all__ = [
     "service",
     "service_hub",
     "spec",
+    "tester",
     "version",
 ]

@@ -1,0 +1,162 @@
+"""Lists of a group's Gateway entities, and the page of each: what it is, what is below it, and how to write it down.
+
+One pair of screens serves every kind (`parts/kinds.py`). Cold. Source: walkthrough, section 7.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from nicegui import ui
+
+from kongdp.controlplane.console import layout
+from kongdp.controlplane.console.asking import at
+from kongdp.controlplane.console.parts import entity_form
+from kongdp.controlplane.console.parts.buttons import menu_button, quiet_button
+from kongdp.controlplane.console.parts.code import code
+from kongdp.controlplane.console.parts.declaration import curl, declaration
+from kongdp.controlplane.console.parts.dialogs import dialog
+from kongdp.controlplane.console.parts.entity_form import Place
+from kongdp.controlplane.console.parts.entity_table import EntityTable, children
+from kongdp.controlplane.console.parts.facts import facts, moment
+from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, address_of, name_of
+from kongdp.controlplane.console.parts.schema_form import AUTOMATIC, LONG_TEXTS, label_of
+from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.screens.group import MANAGER, group_heading
+from kongdp.controlplane.console.visit import Visit, screen
+
+PAGES = tuple(kind for kind in KINDS.values() if kind.has_page)
+PARENTS = {"service": "services", "route": "routes", "consumer": "consumers", "certificate": "certificates"}
+# What stands for a text nobody wants to read in a list of facts.
+LONG = "(text, see the declaration)"
+
+
+async def _list(visit: Visit, kind: Kind, group: str, q: str, page: int) -> None:
+    found, actions = await group_heading(visit, group, kind.path)
+    with layout.card(kind.title):
+        with layout.section(kind.title) as side:
+            pass
+        table = EntityTable(visit, Place(visit.ask, found["id"]), kind, page=page, search=q)
+        await table.show()
+    with side:
+        quiet_button("Copy as decK YAML", lambda: _copy_all(visit, found["id"], kind), icon="content_copy")
+    with actions:
+        table.add_button()
+
+
+async def _copy_all(visit: Visit, group_id: str, kind: Kind) -> None:
+    """The page that is shown could be one of many: what is copied is the first thousand."""
+    found = await visit.ask.get(Place(visit.ask, group_id).path(kind), **{"page.size": 1000})
+    total = found["page"]["total_count"]
+    note = "" if total <= 1000 else f"The first 1,000 of {total:,}. For all of them: kongdp config export"
+    with dialog("Declarative YAML (decK)") as shown:
+        if note:
+            ui.label(note).classes("hint")
+        code(declaration({kind.path: found["items"]}), label=kind.title)
+        with ui.element("div").classes("dialog-actions"):
+            quiet_button("Close", shown.close)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """How the card **Status Codes** is looked at; part of the address."""
+
+    frame: str
+    view: str
+    zone: str
+
+
+async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: StatusView) -> None:
+    owner = await visit.ask.get(at("/v2/control-planes/{}", group))
+    place = Place(visit.ask, owner["id"])
+    row = await visit.ask.get(place.path(kind, {"id": entity}))
+    of_kind = at("/runtimes/{}/{}", owner["id"], kind.path)
+    crumbs = [MANAGER, (owner["name"], at("/runtimes/{}", owner["id"])), (kind.title, of_kind)]
+    about = f"{kind.one[:1].upper()}{kind.one[1:]} of {owner['name']}"
+    actions = layout.heading(visit, name_of(row), crumbs=crumbs, about=about)
+    if visit.may("editor", owner["id"]):
+        with actions:
+            _menu(place, kind, row, of_kind)
+    _facts(owner["id"], kind, row)
+    below = Place(visit.ask, owner["id"], kind, row)
+    for path in kind.children:
+        await children(visit, below, KINDS[path])
+    if kind.path in ("routes", "services"):
+        record = at("/v2/control-planes/{}/activity", owner["id"])
+        query = {kind.path.removesuffix("s"): row["id"]}
+        codes = StatusCodes(visit, record, query=query, frame_key=status.frame, view=status.view, zone=status.zone)
+        await codes.show()
+    _written(visit, owner["id"], kind, row)
+
+
+def _menu(place: Place, kind: Kind, row: Entity, of_kind: str) -> None:
+    async def shown_again() -> None:
+        ui.navigate.reload()
+
+    async def gone() -> None:
+        ui.navigate.to(of_kind)
+
+    menu_button(
+        "Actions",
+        [
+            ("Edit", lambda: entity_form.change(place, kind, row, shown_again)),
+            ("Delete", lambda: entity_form.delete(place, kind, row, gone)),
+        ],
+    )
+
+
+def _facts(group_id: str, kind: Kind, row: Entity) -> None:
+    pairs = [("ID", str(row["id"]))]
+    links = []
+    for name, value in row.items():
+        if name in AUTOMATIC or value in (None, [], {}) or name == "name":
+            continue
+        if name in PARENTS and isinstance(value, Mapping):
+            links.append((name, value))
+        else:
+            pairs.append((label_of(name), LONG if name in LONG_TEXTS else _told(value)))
+    pairs += [("Created", moment(row.get("created_at"))), ("Modified", moment(row.get("updated_at")))]
+    with layout.card("Facts"):
+        facts(pairs)
+        with ui.element("div").classes("actions"):
+            for name, value in links:
+                with layout.link(address_of(group_id, PARENTS[name], value)):
+                    ui.label(f"{label_of(name)} {value['id']}")
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(value, list) and not any(isinstance(each, (dict, list)) for each in value):
+        return ", ".join(str(each) for each in value)
+    return orjson.dumps(value).decode() if isinstance(value, (dict, list)) else str(value)
+
+
+def _written(visit: Visit, group_id: str, kind: Kind, row: Entity) -> None:
+    with layout.card("As text"):
+        with layout.section("As text"):
+            pass
+        code(declaration({kind.path: [row]}), label="Declarative YAML (decK)", is_folded=True)
+        url = f"http://{visit.host or 'localhost'}:8001"
+        url += at("/v2/control-planes/{}/core-entities/{}/{}", group_id, kind.path, str(row["id"]))
+        body = {name: value for name, value in row.items() if name not in AUTOMATIC and value is not None}
+        code(curl("PUT", url, orjson.dumps(body).decode()), label="curl (Admin API)", is_folded=True)
+
+
+def _register(kind: Kind) -> None:
+    """The two pages of a kind."""
+
+    @screen("/runtimes/{group}/" + kind.path, title=kind.title, menu="runtimes")
+    async def listed(visit: Visit, group: str, q: str = "", page: int = 1) -> None:
+        """The list."""
+        await _list(visit, kind, group, q, page)
+
+    @screen("/runtimes/{group}/" + kind.path + "/{entity}", title=kind.one, menu="runtimes")
+    async def one(visit: Visit, group: str, entity: str, frame: str = "", view: str = "", zone: str = "") -> None:
+        """One entity."""
+        await _one(visit, kind, group, entity, StatusView(frame, view, zone))
+
+
+for _kind in PAGES:
+    _register(_kind)
