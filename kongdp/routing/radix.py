@@ -36,7 +36,8 @@ class Node(Generic[T]):
 
     PERF: what a reader of a large table pays for is lines of memory, not steps. So a lone candidate stands in the node
     itself (`lone`, else `candidates`), labels that repeat are one object, and the label's first byte, which the parent
-    has as the key, is kept as a number (bench/parts/test_routing.py: 100,000 prefixes, a third less).
+    has as the key, is kept as a number: three objects less to touch at a leaf. Uniform prefixes, interleaved runs of
+    bench/parts/test_routing.py: 10,000 routes at most 1.63 times the smallest table (1.88 before), 100,000 2.85 (3.13).
     """
 
     __slots__ = ("byte", "candidates", "children", "depth", "lone", "owner", "rest")
