@@ -51,7 +51,7 @@ def after(identities: Identities, before: dict[str, dict[str, Any]], now: dict[s
 
 
 @given(states)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_differences_end_where_a_whole_load_does(found: list[dict[str, dict[str, str]]]) -> None:
     """Whatever moved, came or went; and what one collection's change does not touch is the same object as before."""
     identities, before = NOBODY, {}
