@@ -247,3 +247,65 @@ def test_upstream_connections_when_idle_too_long() -> None:
             assert upstream.connections == 2
 
     run(story())
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1000, True), (1001, False)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_connection_when_an_unwanted_body_is_left(length: int, kept: bool, chunked: bool) -> None:
+    """After an early answer up to kongdp_linger_bytes_max of the body is read and dropped; one byte more costs the connection."""
+
+    async def story() -> None:
+        limits = Limits(linger_bytes_max=1000, linger_s=0.1, linger_total_s=0.2)
+        async with running_gateway(config("http://127.0.0.1:1", route={"paths": ["/only"]}), limits=limits) as gateway:
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % length
+            writer.write(b"POST /x HTTP/1.1\r\nHost: gw.test\r\n" + framing + b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 404 ")
+            assert (b"Connection: keep-alive" in head) is (kept or chunked)
+            body = b"x" * length
+            writer.write(
+                b"%x\r\n%b\r\n0\r\n\r\n" % (length, body)
+                if chunked and kept
+                else b"fff\r\n" + body
+                if chunked
+                else body
+            )
+            writer.write(b"GET /only HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+            rest = await asyncio.wait_for(reader.read() if not kept else reader.readuntil(b"HTTP/1.1 502"), 20)
+            assert (b"HTTP/1.1 502" in rest) is kept
+            writer.close()
+
+    run(story())
+
+
+def test_pipeline_when_an_answer_takes_its_time() -> None:
+    """No more than kongdp_pipeline_bytes_max, and what one read brings, is taken of a client meanwhile; then it must wait."""
+
+    async def story() -> None:
+        answers = asyncio.Event()
+
+        async def script(upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await upstream.read_head(reader)
+            await answers.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+        async with (
+            scripted_upstream(script) as upstream,
+            running_gateway(config(upstream.url), limits=Limits(pipeline_bytes_max=2000)) as gateway,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(GET + bytes(64 << 20))
+            transport = writer.transport
+            left = -1
+            while transport.get_write_buffer_size() != left:
+                left = transport.get_write_buffer_size()
+                for _ in range(500):  # turns of the loop that the gateway runs on as well
+                    await asyncio.sleep(0)
+            assert left > 32 << 20
+            answers.set()
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+            assert (await reader.readuntil(b"\r\n")).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 414 "))
+            transport.abort()
+
+    run(story())
