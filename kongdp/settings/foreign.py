@@ -96,7 +96,6 @@ UNUSED: dict[str, tuple[str, bool]] = {
     "dns_hostsfile": (_SYSTEM_NAMES, False),
     "dns_order": (_SYSTEM_NAMES, False),
     "dns_no_sync": (_SYSTEM_NAMES, True),
-    "new_dns_client": ("the dns_* settings count in any case", False),
     "resolver_address": (_SYSTEM_NAMES, False),
     "resolver_hosts_file": (_SYSTEM_NAMES, False),
     "resolver_family": (_SYSTEM_NAMES, False),

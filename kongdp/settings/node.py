@@ -271,7 +271,11 @@ class NameSettings:
     dns_error_ttl: float = setting(number(0), "1", "Life of other failures.", unit="seconds")
     dns_cache_size: int = setting(whole(1), "10000", "Most names a worker remembers.")
     dns_no_sync: bool = setting(BOOLEAN, "off", "on: concurrent queries for one name do not share one lookup.")
-    new_dns_client: bool = setting(BOOLEAN, "off", "on: the resolver_* settings count instead of the dns_* ones.")
+    new_dns_client: bool = setting(
+        BOOLEAN,
+        "off",
+        "on: GET /status/dns tells DNS statistics, as with Kong's new client. The dns_* settings count in either case.",
+    )
     resolver_address: tuple[tuple[str, int], ...] = setting(RESOLVERS, "", "As dns_resolver.")
     resolver_hosts_file: str = setting(EXISTING_FILE, "/etc/hosts", "As dns_hostsfile.")
     resolver_family: tuple[str, ...] = setting(
