@@ -249,8 +249,10 @@ def test_certificates_when_they_cannot_be_used() -> None:
             loaded = tls_service(upstream.port, "up.localhost", client_certificate={"id": certificate_id})
             rows = [{"id": certificate_id, "cert": one.pem.decode(), "key": one.key_pem.decode()}]
             async with running_gateway(with_rows(loaded, certificates=rows)) as gateway:
-                certificates = gateway.env.snapshot.entities.all("certificates")
-                certificates[certificate_id] = replace(certificates[certificate_id], key=other.key_pem.decode())
+                entities = gateway.env.snapshot.entities
+                certificate = entities.all("certificates")[certificate_id]
+                unusable = replace(certificate, key=other.key_pem.decode())
+                entities.by_collection["certificates"] = {certificate_id: unusable}  # type: ignore[assignment]
                 assert (await ask(gateway.port, GET)).status == 502
                 assert gateway.pools_open() == 0
 
