@@ -264,12 +264,15 @@ class Exchange(Tries):
         via = stamps.via
         if head.via is not None:
             via = b"Via: %b, %b\r\n" % (head.via, stamps.via_value) if via else b"Via: %b\r\n" % head.via
-        identity = b"X-Kong-Request-Id: %b\r\n\r\n" % self.request_id if stamps.request_id else b"\r\n"
         if stamps.upstream_status:
             via += b"X-Kong-Upstream-Status: %d\r\n" % head.status
         if self.env.debug_header:
             via += self._debug_lines()
-        return via + identity
+        return (
+            b"".join((via, b"X-Kong-Request-Id: ", self.request_id, b"\r\n\r\n"))
+            if stamps.request_id
+            else via + b"\r\n"
+        )
 
     def _debug_lines(self) -> bytes:
         plan = self.plan

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _UPGRADE = b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
 _TRAILERS = b"TE: trailers\r\n"
+_REQUEST_ID = b"X-Kong-Request-Id: "
+_END = b"\r\n"
 
 
 def effective_host(host: bytes) -> bytes:
@@ -49,10 +51,8 @@ def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, f
     via = stamps.request_via
     if head.via is not None:
         via = b"Via: %b, %b" % (head.via, via[5:]) if via else b"Via: %b\r\n" % head.via
-    if stamps.request_id_upstream:
-        identity = b"X-Kong-Request-Id: %b\r\n" % exchange.request_id
-    else:
-        identity = b"X-Kong-Request-Id: %b\r\n" % head.request_id if head.request_id else b""
+    # PERF: three pieces in the join instead of a line formatted for them
+    identity = exchange.request_id if stamps.request_id_upstream else head.request_id
     return b"".join(
         (
             exchange.method,
@@ -63,10 +63,12 @@ def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, f
             _UPGRADE if head.websocket else _KEEP_ALIVE,
             exchange.client.address.forwarded_lines(head, exchange.host, exchange.raw_path, exchange.prefix, env.trust),
             via,
-            identity,
+            _REQUEST_ID if identity else b"",
+            identity or b"",
+            _END if identity else b"",
             _TRAILERS if head.te_trailers else b"",
             kept,
             framing,
-            b"\r\n",
+            _END,
         )
     )

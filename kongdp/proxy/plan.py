@@ -37,6 +37,11 @@ class Targets:
         self._turns = RoundRobin(weights) if weights is not None else None
         self.balanced = weights is not None
 
+    @property
+    def sole(self) -> Destination | None:
+        """The destination of a service that is not balanced, whose pick it always is."""
+        return self._destinations[0] if self._turns is None else None
+
     def pick(self, tried: Collection[Destination], unusable: Collection[Destination] = ()) -> Destination | None:
         """The destination whose turn it is; never one that is unusable.
 
@@ -76,6 +81,7 @@ class RoutePlan:
     grpc: bool
     unserved: bool
     targets: Targets | None
+    sole: Destination | None  # of a service that is not balanced: what every pick would be
     connect_timeout_s: float
     write_timeout_s: float
     read_timeout_s: float
@@ -128,6 +134,7 @@ def build_plan(
     https_only = "https" in protocols and "http" not in protocols
     grpc = any(protocol.startswith("grpc") for protocol in protocols)
     path = (service.path if service else None) or "/"
+    found = _targets(service, upstream, targets, tls, around)
     return RoutePlan(
         route_id=route.id,
         service_id=service.id if service else None,
@@ -146,7 +153,8 @@ def build_plan(
         redirect_status=route.https_redirect_status_code,
         grpc=grpc,
         unserved=service is None,
-        targets=_targets(service, upstream, targets, tls, around),
+        targets=found,
+        sole=found.sole if found is not None else None,
         connect_timeout_s=service.connect_timeout / 1000 if service else 60.0,
         write_timeout_s=service.write_timeout / 1000 if service else 60.0,
         read_timeout_s=service.read_timeout / 1000 if service else 60.0,

@@ -124,7 +124,9 @@ class Tries(Answers):
         """Choose a destination and get a connection to it."""
         plan = cast(RoutePlan, self.plan)
         self._attempt += 1
-        destination = plan.pick(self._tried, self._unnamed)
+        destination = plan.sole
+        if destination is None:
+            destination = plan.pick(self._tried, self._unnamed)
         if destination is None:
             if self._tried:
                 self.refuse(503, failures.UNAVAILABLE, proxied=True)
