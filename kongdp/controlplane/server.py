@@ -229,7 +229,8 @@ def _console_configs(
         return
     from kongdp.controlplane.console.application import build_console
 
-    console = build_console(plane, Guard(app, plane, is_open=False))
+    places = [_portal_place(*each) for each in opened.sockets["kongdp_portal_listen"] if each[0].path is None]
+    console = build_console(plane, Guard(app, plane, is_open=False), places[0] if places else None)
     # NiceGUI starts and stops with the first server.
     lifespan: Literal["on", "off"] = "on"
     for has_tls in (False, True):
@@ -252,6 +253,10 @@ def _console_configs(
             config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
         lifespan = "off"
         yield config, sockets
+
+
+def _portal_place(listener: Listener, sock: socket.socket) -> tuple[str, int]:
+    return "https" if listener.ssl else "http", sock.getsockname()[1]
 
 
 def _portal_configs(

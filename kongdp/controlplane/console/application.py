@@ -31,8 +31,8 @@ RECONNECT_S = 10.0
 HISTORY_MAX = 200
 
 
-def build_console(plane: Plane, api: ASGIApp) -> ASGIApp:
-    """The console over the HTTP application behind its guard (one that asks for credentials)."""
+def build_console(plane: Plane, api: ASGIApp, portal: tuple[str, int] | None = None) -> ASGIApp:
+    """The console over the HTTP application behind its guard (one that asks for credentials); `portal`: see Door."""
     from kongdp.controlplane.console import screens  # noqa: F401  # registers the pages
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -60,4 +60,4 @@ def build_console(plane: Plane, api: ASGIApp) -> ASGIApp:
     # Its default tells browsers that pages of every site may ask, and its own check knows no TLS: the door is the check.
     core.sio.eio.cors_allowed_origins = []
     sockets.bind()
-    return Door(app, api, plane)
+    return Door(app, api, plane, portal)

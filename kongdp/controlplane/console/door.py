@@ -22,6 +22,7 @@ from kongdp.controlplane.console.sockets import SESSION
 from kongdp.controlplane.plane import Plane
 
 ASK = "kongdp.console.ask"
+PORTAL = "kongdp.console.portal"
 SIGN_IN = "/sign-in"
 SOCKETS = "/_nicegui_ws/"
 # NiceGUI's files, whose addresses have its release in them.
@@ -48,12 +49,15 @@ BOUNCE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" conten
 
 
 class Door:
-    """ASGI middleware around the console. `api` is the guarded HTTP application that pages ask."""
+    """ASGI middleware around the console. `api` is the guarded HTTP application that pages ask; `portal` the scheme and
+    port of the developer portal, if it has an address.
+    """
 
-    def __init__(self, app: ASGIApp, api: ASGIApp, plane: Plane) -> None:
+    def __init__(self, app: ASGIApp, api: ASGIApp, plane: Plane, portal: tuple[str, int] | None = None) -> None:
         self.app = app
         self._api = api
         self._plane = plane
+        self._portal = portal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer."""
@@ -77,6 +81,7 @@ class Door:
                 return
             scope[IDENTITY] = identity
         scope[SESSION] = session
+        scope[PORTAL] = self._portal
         address = scope["client"][0] if scope.get("client") else "unix socket"
         scope[ASK] = Asking(self._api, Caller(session, address, scope.get("scheme") in ("https", "wss")))
         # NiceGUI would let it be part of every address in a page.

@@ -3,7 +3,7 @@
 In: a visit.  Out: elements. Nothing is asked here but what the session says already. Cold.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +18,10 @@ HEAD = """
 <script defer src="/static/console.js"></script>
 """
 PRODUCT = "kongdp"
+
+
+# Makes a text of the heading.
+Show = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,12 @@ def frame(visit: "Visit") -> Iterator[None]:
             ui.label(PRODUCT)
         ui.element("div").classes("grow")
         _user(visit)
-    with ui.left_drawer(value=None, elevated=False).props('width=232 breakpoint=1023 behavior="default"') as drawer:
-        drawer.classes("side")
-        with ui.element("nav").props('aria-label="Main"'):
-            for entry in MENU:
-                if visit.may(entry.role):
-                    _entry(entry, is_current=entry.key == visit.menu)
-    toggle.on_click(drawer.toggle)
+    with _drawer() as drawer, ui.element("nav").props('aria-label="Main"'):
+        for entry in MENU:
+            if visit.may(entry.role):
+                _entry(entry, is_current=entry.key == visit.menu)
+    # In the browser: whether it stands open there is no news for the control plane.
+    toggle.on("click", js_handler=f"() => getElement({drawer.id}).toggle()")
     with content():
         yield
 
@@ -71,6 +74,19 @@ def content() -> Iterator[None]:
     """The column of the page's content."""
     with ui.element("div").props('id="content" tabindex="-1"').classes("content"):
         yield
+
+
+def _drawer() -> ui.element:
+    """The menu's place: beside the content where there is room, over it where there is not.
+
+    NiceGUI's own drawer asks the browser at every page whether it is open, and calls it an error when that takes a second.
+    """
+    client = ui.context.client
+    with client.layout:
+        drawer = ui.element("q-drawer").props("show-if-above :width=232 :breakpoint=1023").classes("side")
+    # Before the content, for those who go from one to the next by keyboard.
+    drawer.move(target_index=client.layout.default_slot.children.index(client.page_container))
+    return drawer
 
 
 def _entry(entry: Entry, *, is_current: bool) -> None:
@@ -91,8 +107,19 @@ def _user(visit: "Visit") -> None:
         ui.label("Sign out")
 
 
-def heading(visit: "Visit", title: str, *, crumbs: Sequence[tuple[str, str]] = (), about: str = "") -> ui.element:
-    """Breadcrumbs, the page's name and, in the row it returns, room for its actions."""
+def heading(
+    visit: "Visit",
+    title: str,
+    *,
+    crumbs: Sequence[tuple[str, str]] = (),
+    about: str = "",
+    show_title: Show | None = None,
+    show_about: Show | None = None,
+) -> ui.element:
+    """Breadcrumbs, the page's name and, in the row it returns, room for its actions.
+
+    `show_title` and `show_about` make the two texts otherwise than as labels: as ones that can be edited.
+    """
     ui.page_title(f"{title} · {PRODUCT}")
     if crumbs:
         with ui.element("nav").props('aria-label="Breadcrumbs"').classes("crumbs"), ui.element("ol"):
@@ -104,9 +131,10 @@ def heading(visit: "Visit", title: str, *, crumbs: Sequence[tuple[str, str]] = (
     with ui.element("div").classes("heading"):
         with ui.element("div").classes("heading-text"):
             with ui.element("h1"):
-                ui.label(title)
-            if about:
-                ui.label(about).classes("about")
+                (show_title or ui.label)(title)
+            if about or show_about:
+                with ui.element("div").classes("about"):
+                    (show_about or ui.label)(about)
         return ui.element("div").classes("actions")
 
 

@@ -20,7 +20,7 @@ from kongdp.controlplane.access import Identity
 from kongdp.controlplane.api.actors import IDENTITY
 from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import Asking, RefusedError, waiting
-from kongdp.controlplane.console.door import ASK, SIGN_IN
+from kongdp.controlplane.console.door import ASK, PORTAL, SIGN_IN
 from kongdp.controlplane.console.parts import states
 
 LOG = logging.getLogger("kongdp.controlplane.console")
@@ -33,8 +33,8 @@ Screen = Callable[..., Awaitable[Response | None]]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One page that somebody looks at. `host` is the control plane's name in the browser; `menu` the entry of the menu
-    that the page belongs to.
+    """One page that somebody looks at. `host` is the control plane's name in the browser, `portal` the developer portal's
+    address there, `menu` the entry of the menu that the page belongs to.
     """
 
     ask: Asking
@@ -42,6 +42,7 @@ class Visit:
     path: str
     query: str
     host: str = ""
+    portal: str = ""
     menu: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
 
@@ -72,6 +73,7 @@ def screen(path: str, *, title: str, menu: str = "") -> Callable[[Screen], Scree
                 request.url.path,
                 request.url.query,
                 request.url.hostname or "",
+                _portal_address(request),
                 menu,
                 shown,
             )
@@ -93,6 +95,11 @@ def screen(path: str, *, title: str, menu: str = "") -> Callable[[Screen], Scree
         return function
 
     return register
+
+
+def _portal_address(request: Request) -> str:
+    place = request.scope[PORTAL]
+    return f"{place[0]}://{request.url.hostname}:{place[1]}/" if place else ""
 
 
 def sign_in_address(visit: Visit) -> str:
@@ -125,7 +132,7 @@ def tell(text: str, *, is_good: bool = False) -> None:
         text,
         type="positive" if is_good else "negative",
         position="bottom",
-        close_button="Dismiss",
+        actions=[{"label": "Dismiss", "color": "white"}],
         multi_line=True,
         timeout=4_000 if is_good else 12_000,
     )

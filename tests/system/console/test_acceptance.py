@@ -137,6 +137,16 @@ def _documents(page: Page, picture: Take) -> None:
     page.get_by_role("menuitem", name="Publish to Portal").click()
     expect(page.get_by_text("Published", exact=True)).to_be_visible()
     picture(page, "10 Service overview")
+    # Edited in place: first a name that the API refuses, said at the field.
+    settled(page).get_by_role("button", name="Edit name").click()
+    page.get_by_label("Name", exact=True).fill("example/service")
+    page.get_by_role("button", name="Save name").click()
+    expect(page.get_by_text("only letters, digits, single spaces")).to_be_visible()
+    page.get_by_role("button", name="Leave name as it was").click()
+    page.get_by_role("button", name="Edit description").click()
+    page.get_by_label("Description", exact=True).fill("Orders, from the basket to the doorstep")
+    page.get_by_role("button", name="Save description").click()
+    expect(page.get_by_text("Orders, from the basket to the doorstep", exact=True)).to_be_visible()
     page.get_by_role("link", name="v.1").click()
     settled(page)
 

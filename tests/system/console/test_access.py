@@ -68,6 +68,9 @@ def test_a_session_that_is_over_leads_to_the_form(console: ConsolePlane, visitor
     """A click after it, and the live parts by themselves; then back to the page that was wanted."""
     user(console, "expired", "editor")
     page = visitor("/services", "expired", PASSWORD)
+    watching = page.context.new_page()
+    watching.goto("/")
+    settled(watching)
     settled(page)
     # A new password ends every session.
     ask("PATCH", f"{console.admin}/v2/users/expired", {"password": PASSWORD + "!"})
@@ -75,6 +78,7 @@ def test_a_session_that_is_over_leads_to_the_form(console: ConsolePlane, visitor
     page.get_by_label("Display name").fill("too late")
     page.get_by_role("button", name="Create").click()
     page.wait_for_url(re.compile(r"/sign-in\?next=%2Fservices"))
+    watching.wait_for_url(re.compile("/sign-in"))
     page.get_by_label("User name").fill("expired")
     page.get_by_label("Password").fill(PASSWORD + "!")
     page.get_by_role("button", name="Sign in").click()

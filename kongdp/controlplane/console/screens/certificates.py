@@ -13,6 +13,7 @@ from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts import states
 from kongdp.controlplane.console.parts.facts import moment
+from kongdp.controlplane.console.parts.live import Live
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted, pill_cells
 from kongdp.controlplane.console.screens.group import certificate_cells
 from kongdp.controlplane.console.visit import Visit, screen, tell
@@ -25,6 +26,8 @@ NODE_COLUMNS = (
 )
 COLUMNS = (Column("host", "Host", "link"), *NODE_COLUMNS, Column("actions", "Actions", "actions"))
 ABOUT = "Each data plane has a certificate of its own and renews it by itself before it ends."
+# A renewal takes a node about a second.
+PERIOD_S = 3.0
 RENEW = [{"key": "renew", "text": "Renew now"}]
 
 
@@ -42,7 +45,7 @@ async def certificates(visit: Visit, group: str = "", page: int = 1) -> None:
         choices = [(each["id"], each["name"], visit.address(group=each["id"], page=None)) for each in groups]
         layout.tabs(visit, choices, current["id"], label="Runtime group")
     with layout.card("Issued"):
-        with layout.section("Issued certificates"):
+        with layout.section("Issued certificates") as side:
             pass
         may_renew = visit.may("admin", current["id"])
         table = PagedTable(
@@ -59,7 +62,8 @@ async def certificates(visit: Visit, group: str = "", page: int = 1) -> None:
             act=lambda _act, key: renew(visit, current["id"], key.partition(" ")[0]),
         )
         await table.refresh()
-        ui.timer(3.0, table.refresh)
+        with side:
+            Live(table.refresh, period_s=PERIOD_S)
     if visit.may("viewer"):
         await _refusals(visit)
 

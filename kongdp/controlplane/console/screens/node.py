@@ -17,6 +17,9 @@ from kongdp.controlplane.console.screens.certificates import NODE_COLUMNS, fetch
 from kongdp.controlplane.console.screens.group import MANAGER, sync_cells
 from kongdp.controlplane.console.visit import Visit, screen
 
+# A renewal takes the node about a second.
+CERTIFICATES_PERIOD_S = 3.0
+
 
 @screen("/runtimes/{group}/instances/{node}", title="Runtime instance", menu="runtimes")
 async def node(
@@ -96,7 +99,7 @@ def _draw_status(node: Mapping[str, Any], told: list[tuple[str, str]]) -> None:
 
 async def _certificates(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any], page: int) -> None:
     with layout.card("Certificates"):
-        with layout.section("Certificates"):
+        with layout.section("Certificates") as side:
             if visit.may("admin", owner["id"]):
                 quiet_button("Renew now", lambda: renew(visit, owner["id"], found["id"]), icon="autorenew")
         table = PagedTable(
@@ -108,8 +111,8 @@ async def _certificates(visit: Visit, owner: Mapping[str, Any], found: Mapping[s
             address=visit.address,
         )
         await table.refresh()
-        # A renewal takes the node about a second.
-        ui.timer(3.0, table.refresh)
+    with side:
+        Live(table.refresh, period_s=CERTIFICATES_PERIOD_S)
 
 
 def _forget(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any]) -> None:

@@ -52,6 +52,13 @@ async def portal(visit: Visit, tab: str = "settings", page: int = 1) -> None:
 async def _settings(visit: Visit) -> None:
     found = await visit.ask.get("/v2/portal/settings")
     form = Form()
+    if visit.portal:
+        with ui.element("div").classes("actions").style("margin-bottom:16px"):
+            ui.label("Portal URL").classes("hint")
+            with layout.link(visit.portal):
+                ui.label(visit.portal)
+    else:
+        ui.label("The portal has no address: kongdp_portal_listen is off.").classes("hint")
     with ui.element("div").classes("form"):
         form.text("title", "Title", found["title"], is_required=True)
         form.text("proxy_url", "Proxy URL", found["proxy_url"], hint="Where developers reach the gateway")

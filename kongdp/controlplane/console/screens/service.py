@@ -13,6 +13,7 @@ from kongdp.controlplane.console.parts.buttons import main_button, menu_button, 
 from kongdp.controlplane.console.parts.dialogs import confirm, dialog
 from kongdp.controlplane.console.parts.facts import facts, moment, number, tag, tile
 from kongdp.controlplane.console.parts.form import Form
+from kongdp.controlplane.console.parts.inline import InlineText
 from kongdp.controlplane.console.parts.labels import HINT, label_lines, read_labels
 from kongdp.controlplane.console.parts.markup import markup
 from kongdp.controlplane.console.parts.status_codes import StatusCodes
@@ -27,8 +28,21 @@ async def overview(visit: Visit, service: str, frame: str = "", view: str = "", 
     """The page."""
     found = await visit.ask.get(at("/v2/catalogue/services/{}", service))
     versions = await versions_of(visit, found["id"])
-    actions = layout.heading(visit, found["name"], crumbs=[HUB], about=found["description"] or "No description")
     if visit.may("editor"):
+        actions = layout.heading(
+            visit,
+            found["name"],
+            crumbs=[HUB],
+            about=found["description"],
+            show_title=lambda text: InlineText(text, "name", lambda typed: _save(visit, found, name=typed)),
+            show_about=lambda text: InlineText(
+                text,
+                "description",
+                lambda typed: _save(visit, found, description=typed),
+                shown="No description",
+                is_long=True,
+            ),
+        )
         with actions:
             quiet_button("Edit", lambda: edit_service(visit, found), icon="edit")
             publishing = "Unpublish from Portal" if found["published"] else "Publish to Portal"
@@ -40,11 +54,20 @@ async def overview(visit: Visit, service: str, frame: str = "", view: str = "", 
                     ("Delete Service", lambda: delete_service(visit, found, versions)),
                 ],
             )
+    else:
+        layout.heading(visit, found["name"], crumbs=[HUB], about=found["description"] or "No description")
     await _facts(visit, found, versions)
     _versions(visit, found, versions)
     await _document(visit, found)
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
     await StatusCodes(visit, path, title="Traffic", frame_key=frame, view=view, zone=zone).show()
+
+
+async def _save(visit: Visit, service: Mapping[str, Any], **change: str) -> None:
+    """What was edited in place."""
+    path = at("/v2/catalogue/services/{}", service["id"])
+    await visit.ask.patch(path, change, if_match=f'"{service["edition"]}"')
+    ui.navigate.reload()
 
 
 async def versions_of(visit: Visit, service_id: str) -> list[dict[str, Any]]:
