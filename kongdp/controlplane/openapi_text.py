@@ -9,11 +9,15 @@ Pure. Cold: the largest document takes seconds, so it is called off the event lo
 Source: OpenAPI 2.0, 3.0.4, 3.1.1; structure and rules by openapi-spec-validator.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
+
+# Where jsonschema-rs happens to be installed the validator would use it: its errors cannot be asked for the innermost one.
+os.environ["OPENAPI_SPEC_VALIDATOR_SCHEMA_VALIDATOR_BACKEND"] = "jsonschema"
 
 from jsonschema import FormatChecker
 from jsonschema.exceptions import ValidationError, best_match

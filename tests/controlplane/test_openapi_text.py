@@ -152,3 +152,13 @@ def test_judging_keeps_no_document() -> None:
         read(as_json(openapi()))
     gc.collect()
     assert not [each for each in gc.get_objects() if isinstance(each, OpenAPIV30SpecValidator)]
+
+
+def test_a_faster_validator_that_is_installed_is_left_alone() -> None:
+    """Its errors are of another kind, which would make an internal error of every document that is wrong."""
+    from openapi_spec_validator.schemas.backend import get_validator_backend
+
+    assert get_validator_backend() == "jsonschema"
+    with pytest.raises(OpenApiError) as caught:
+        read("openapi: 3.0.3")
+    assert any("info" in reason for reason in caught.value.reasons)

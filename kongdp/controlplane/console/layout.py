@@ -118,7 +118,7 @@ def heading(
 ) -> ui.element:
     """Breadcrumbs, the page's name and, in the row it returns, room for its actions.
 
-    `show_title` and `show_about` make the two texts otherwise than as labels: as ones that can be edited.
+    `show_title` and `show_about` make the two texts otherwise: as ones that can be edited.
     """
     ui.page_title(f"{title} · {PRODUCT}")
     if crumbs:
@@ -130,12 +130,16 @@ def heading(
                 ui.label(title)
     with ui.element("div").classes("heading"):
         with ui.element("div").classes("heading-text"):
-            with ui.element("h1"):
-                (show_title or ui.label)(title)
+            (show_title or _title)(title)
             if about or show_about:
                 with ui.element("div").classes("about"):
                     (show_about or ui.label)(about)
         return ui.element("div").classes("actions")
+
+
+def _title(text: str) -> None:
+    with ui.element("h1"):
+        ui.label(text)
 
 
 def link(path: str) -> ui.element:

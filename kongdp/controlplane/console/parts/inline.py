@@ -16,15 +16,20 @@ Save = Callable[[str], Awaitable[None]]
 
 
 class InlineText:
-    """A text with its field. `name` is what screen readers call it, `shown` stands where the text is empty."""
+    """A text with its field. `name` is what screen readers call it, `shown` stands where the text is empty, `tag` is the
+    element that the text is (a heading has no button in it).
+    """
 
-    def __init__(self, text: str, name: str, save: Save, *, shown: str = "", is_long: bool = False) -> None:
+    def __init__(
+        self, text: str, name: str, save: Save, *, shown: str = "", is_long: bool = False, tag: str = "div"
+    ) -> None:
         self._text = text
         self._save = save
-        with ui.element("span").classes("inline-text") as self._reading:
-            ui.label(text or shown).classes("editable").on("click", self._edit)
+        with ui.element("div").classes("inline-text") as self._reading:
+            with ui.element(tag).classes("editable").on("click", self._edit):
+                ui.label(text or shown)
             icon_button("edit", f"Edit {name}", self._edit)
-        with ui.element("span").classes("inline-text") as self._editing:
+        with ui.element("div").classes("inline-text") as self._editing:
             make = ui.textarea if is_long else ui.input
             self._field = make(label=name.capitalize(), value=text).props("outlined dense").classes("inline-field")
             icon_button("check", f"Save {name}", self._done)

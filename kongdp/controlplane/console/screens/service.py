@@ -34,7 +34,7 @@ async def overview(visit: Visit, service: str, frame: str = "", view: str = "", 
             found["name"],
             crumbs=[HUB],
             about=found["description"],
-            show_title=lambda text: InlineText(text, "name", lambda typed: _save(visit, found, name=typed)),
+            show_title=lambda text: InlineText(text, "name", lambda typed: _save(visit, found, name=typed), tag="h1"),
             show_about=lambda text: InlineText(
                 text,
                 "description",
