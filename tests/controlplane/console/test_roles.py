@@ -10,13 +10,13 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from kongdp.controlplane import groups, users
-from kongdp.controlplane.access import SAFE
 from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.console.asking import Asking, Caller
 from tests.support.control_plane import ControlPlane, running
 from tests.support.control_plane_api import application_of
 
 PASSWORD = "a long enough password"
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 # One's own tokens and password, and signing in and out: theirs who ask.
 OWN = ("/v2/tokens", "/v2/me", "/v2/session")
 # Paths of Kong's Admin API, which answers whatever no endpoint has: the group `default`.
@@ -30,9 +30,9 @@ def changing(app: FastAPI, group: str) -> list[tuple[str, str]]:
     for path, methods in app.openapi()["paths"].items():
         if not path.startswith(OWN):
             filled = re.sub(r"\{[^}]+\}", "x", path.replace("{group}", group))
-            found += [(method.upper(), filled) for method in methods if method.upper() not in SAFE]
-    found += [(method, ENTITIES.format(group)) for method in ("POST", "PUT", "PATCH", "DELETE")]
-    return found + [(method, path) for path in KONG for method in ("POST", "PUT", "PATCH", "DELETE")]
+            found += [(method.upper(), filled) for method in methods if method.upper() in CHANGING]
+    found += [(method, ENTITIES.format(group)) for method in CHANGING]
+    return found + [(method, path) for path in KONG for method in CHANGING]
 
 
 async def person(plane: ControlPlane, guard: Guard, name: str, role: str, **roles: str) -> Asking:
