@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Watch, new_context, settled, sign_in
+from tests.support.browser import Watch, new_context, settled, sign_in, violations
 from tests.support.cluster import http as ask
 from tests.support.cluster import wait_for
 from tests.system.console.conftest import ConsolePlane, Docker
@@ -222,6 +222,7 @@ def _run(page: Page, command: str, docker: Docker, password: str, picture: Take)
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(page.get_by_text("In sync")).to_be_visible()
     expect(page.get_by_text("Just now")).to_be_visible()
+    assert violations(page) == []
     picture(page, "06 Runtime Instances, connected")
 
 
@@ -237,6 +238,7 @@ def _requests(page: Page, docker: Docker, version_page: str, picture: Take) -> N
     row = page.get_by_role("row").filter(has_text="200")
     expect(row).to_contain_text("100.0%")
     expect(page.get_by_role("row").filter(has_text="404")).to_have_count(0)
+    assert violations(page) == []
     picture(page, "07 Status Codes")
     page.get_by_role("button", name="Export").click()
     with page.expect_download() as download:
@@ -300,4 +302,5 @@ def _node_and_certificate(page: Page, picture: Take) -> None:
     page.locator("tbody a").first.click()
     expect(page.get_by_role("heading", name="Status", exact=True)).to_be_visible()
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+    assert violations(page) == []
     picture(page, "09 Runtime instance")
