@@ -84,6 +84,9 @@ def _drawer() -> ui.element:
     client = ui.context.client
     with client.layout:
         drawer = ui.element("q-drawer").props("show-if-above :width=232 :breakpoint=1023").classes("side")
+    # "L": it stays while the content scrolls.
+    view = str(client.layout.props["view"])
+    client.layout.props["view"] = f"{view[:4]}L{view[5:]}"
     # Before the content, for those who go from one to the next by keyboard.
     drawer.move(target_index=client.layout.default_slot.children.index(client.page_container))
     return drawer
