@@ -16,8 +16,8 @@ cdef class Exchange(Tries):
     cdef bytes _read_target(self)
     cdef _await_body(self, plan)
     cdef bint _gate(self, plan) except -1
-    cpdef response_begins(self, ResponseHead head, bytes body, bint ended)
+    cpdef response_begins(self, ResponseHead head, body, bint ended)
     cdef bytes _extra_lines(self, ResponseHead head)
-    cdef tuple _response_framing(self, ResponseHead head, bytes body, bint ended)
+    cdef tuple _response_framing(self, ResponseHead head, body, bint ended)
     cpdef response_goes_on(self, bytes data, bint ended)
     cpdef client_writable(self, bint writable)

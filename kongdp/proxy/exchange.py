@@ -209,13 +209,13 @@ class Exchange(Tries):
         location = b"Location: https://%b%b\r\n" % (host, self.raw_path + self.query)
         self.respond_with(plan.redirect_status, b"", None, location)
 
-    def response_begins(self, head: ResponseHead, body: bytes, ended: bool) -> None:
+    def response_begins(self, head: ResponseHead, body: bytes | memoryview, ended: bool) -> None:
         """The upstream's head and the body bytes that came with it: one write to the client."""
         now = monotonic()
         self.status = head.status
         self.source = SOURCE_SERVICE
         if self.plugins is not None:
-            body = self.plugins.response_begins(head, body, ended)
+            body = self.plugins.response_begins(head, bytes(body), ended)
         client = self.client
         self._keep = client.may_keep_alive(self.head)
         framing, body = self._response_framing(head, body, ended)
@@ -280,7 +280,9 @@ class Exchange(Tries):
             return b""
         return plan.debug_lines
 
-    def _response_framing(self, head: ResponseHead, body: bytes, ended: bool) -> tuple[bytes, bytes]:
+    def _response_framing(
+        self, head: ResponseHead, body: bytes | memoryview, ended: bool
+    ) -> tuple[bytes, bytes | memoryview]:
         """How the client sees the body end, and the first of it framed that way (proxying contract, section 2)."""
         self._until_close = False
         if head.status in (204, 304) or self.method == b"HEAD":
@@ -297,7 +299,7 @@ class Exchange(Tries):
             self._keep = False
             return b"", body
         self._until_close = True
-        return CHUNKED, chunk(body)
+        return CHUNKED, chunk(bytes(body))
 
     def response_goes_on(self, data: bytes, ended: bool) -> None:
         """More of the body."""

@@ -35,8 +35,8 @@ cdef class UpstreamConnection(Poolable):
     cdef _unasked(self)
     cdef _head(self, receiver, bytes data)
     cdef bint _interim(self, receiver, ResponseHead head, bytes rest) except -1
-    cdef _body_begins(self, receiver, ResponseHead head, bytes rest)
-    cdef _deliver_last(self, receiver, ResponseHead head, bytes body, bint extra)
+    cdef _body_begins(self, receiver, ResponseHead head, rest)
+    cdef _deliver_last(self, receiver, ResponseHead head, body, bint extra)
     cdef _length(self, receiver, bytes data)
     cdef _chunks(self, receiver, bytes data)
     cdef _end(self, receiver, bytes data)
