@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.parts.memory_exchange import REQUEST
 from bench.parts.memory_exchange import RESPONSE as WHOLE_RESPONSE
 from kongdp.http1.chunks import ChunkWalker
-from kongdp.http1.parser import HeadLimits, find_head_end, parse_request_head, parse_response_head
+from kongdp.http1.parser import HeadLimits, try_request_head, try_response_head
 
 LIMITS = HeadLimits()
 
@@ -23,7 +23,7 @@ def test_request_head(benchmark: BenchmarkFixture) -> None:
     """Find the end of a typical request's head, validate it and edit it."""
 
     def parse() -> None:
-        parse_request_head(REQUEST[: find_head_end(REQUEST, 0, LIMITS)], LIMITS)
+        try_request_head(REQUEST, LIMITS)
 
     benchmark(parse)
 
@@ -31,7 +31,7 @@ def test_request_head(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.benchmark(group="head")
 def test_response_head(benchmark: BenchmarkFixture) -> None:
     """Validate and edit a typical response's head."""
-    benchmark(parse_response_head, RESPONSE, charset=b"UTF-8")
+    benchmark(try_response_head, RESPONSE, b"UTF-8", 32768)
 
 
 @pytest.mark.benchmark(group="head")

