@@ -11,7 +11,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
+from setuptools.errors import BaseError, CCompilerError
 
 ROOT = Path(__file__).resolve().parent
 spec = importlib.util.spec_from_file_location("compiled", ROOT / "kongdp" / "compiled.py")
@@ -59,7 +59,7 @@ class BuildTogether(build_ext):
     def build_extensions(self):
         try:
             super().build_extensions()
-        except (BaseError, OSError) as problem:
+        except (BaseError, CCompilerError, OSError) as problem:
             print(f"kongdp: the request path was not compiled ({problem}); its Python sources serve")
             for extension in self.extensions:
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
