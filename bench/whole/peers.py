@@ -6,6 +6,7 @@ another checkout: `before=/path/.venv/bin/kongdp`), `kong=PATH` a Kong.
 """
 
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -263,7 +264,12 @@ class Kongdp(KongLike):
         return {**super().environment(), "PYTHONPATH": str(ROOT), **counters}
 
     def version(self) -> str:
-        return ", ".join(said([*self.program, "version"], env=self.environment()).splitlines())
+        lines = said([*self.program, "version"], env=self.environment()).splitlines()
+        # the modules that are compiled are many; how many says enough here
+        return ", ".join(
+            re.sub(r"compiled: (.*)", lambda found: f"compiled ({found[1].count(',') + 1} modules)", line)
+            for line in lines
+        )
 
     def find_root(self) -> int:
         return int((self.place.directory / "node/pids/kongdp.pid").read_text().split()[0])
