@@ -23,7 +23,7 @@ from functools import partial
 import uvloop
 
 from bench.parts.memory_exchange import REQUEST, RESPONSE, exchanger
-from kongdp.http1.parser import HeadLimits, find_head_end, parse_request_head, parse_response_head
+from kongdp.http1.parser import HeadLimits, try_request_head, try_response_head
 from kongdp.routing.router import build
 from kongdp.telemetry.counters import RouteCounters
 from kongdp.telemetry.segment import Segment
@@ -40,14 +40,13 @@ Operation = Callable[[], object]
 @asynccontextmanager
 async def request_head() -> AsyncIterator[Operation]:
     """Find the end of a typical request's head, validate it and edit it."""
-    yield lambda: parse_request_head(REQUEST[: find_head_end(REQUEST, 0, LIMITS)], LIMITS)
+    yield lambda: try_request_head(REQUEST, LIMITS)
 
 
 @asynccontextmanager
 async def response_head() -> AsyncIterator[Operation]:
-    """Validate and edit a typical response's head."""
-    head = RESPONSE[: find_head_end(RESPONSE, 0, LIMITS)]
-    yield lambda: parse_response_head(head, charset=b"UTF-8")
+    """Find the end of a typical response's head, validate it and edit it."""
+    yield lambda: try_response_head(RESPONSE, b"UTF-8", 32768)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.parts.memory_exchange import REQUEST
 from bench.parts.memory_exchange import RESPONSE as WHOLE_RESPONSE
 from kongdp.http1.chunks import ChunkWalker
-from kongdp.http1.parser import HeadLimits, try_request_head, try_response_head
+from kongdp.http1.parser import HeadLimits, parse_request_head, parse_response_head, try_request_head, try_response_head
 
 LIMITS = HeadLimits()
 
@@ -21,17 +21,25 @@ CHUNKS = b"".join(b"%x\r\n%b\r\n" % (16384, b"x" * 16384) for _ in range(4))
 @pytest.mark.benchmark(group="head")
 def test_request_head(benchmark: BenchmarkFixture) -> None:
     """Find the end of a typical request's head, validate it and edit it."""
-
-    def parse() -> None:
-        try_request_head(REQUEST, LIMITS)
-
-    benchmark(parse)
+    benchmark(try_request_head, REQUEST, LIMITS)
 
 
 @pytest.mark.benchmark(group="head")
 def test_response_head(benchmark: BenchmarkFixture) -> None:
-    """Validate and edit a typical response's head."""
+    """The same of a typical response."""
     benchmark(try_response_head, RESPONSE, b"UTF-8", 32768)
+
+
+@pytest.mark.benchmark(group="head")
+def test_request_head_the_plain_way(benchmark: BenchmarkFixture) -> None:
+    """What an odd head takes, and every one where nothing is compiled."""
+    benchmark(parse_request_head, REQUEST, LIMITS)
+
+
+@pytest.mark.benchmark(group="head")
+def test_response_head_the_plain_way(benchmark: BenchmarkFixture) -> None:
+    """The same of a response."""
+    benchmark(parse_response_head, RESPONSE, charset=b"UTF-8")
 
 
 @pytest.mark.benchmark(group="head")
