@@ -101,11 +101,13 @@ class Peer:
             return False
 
     def everyone(self) -> list[int]:
-        """All processes of the gateway."""
-        return family(self.root)
+        """All processes of the gateway; none before it was launched."""
+        return family(self.root) if self.root else []
 
     def stop(self) -> None:
         """End it, and wait until its processes are gone."""
+        if not self.root:
+            return
         everyone = self.everyone()
         self.ask_to_stop()
         until = time.monotonic() + 20
@@ -130,6 +132,8 @@ class Foreground(Peer):
         self.root = self._process.pid
 
     def stop(self) -> None:
+        if not self.root:
+            return
         self.ask_to_stop()
         try:
             self._process.wait(20)

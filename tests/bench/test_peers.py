@@ -94,3 +94,12 @@ def test_peer_forwards_what_the_others_do_on_a_kept_connection(name: str, tmp_pa
     )  # Envoy names a client of loopback by another address
     assert any(line.startswith(b"x-forwarded-port: ") for line in head) is (name != "nginx-lean")
     assert upstream.connections == before
+
+
+def test_peer_that_was_not_launched_has_no_processes_to_end(tmp_path: Path) -> None:
+    """Pid 0 would be everybody's parent."""
+    place = Place(tmp_path, 1, 2, 3, 4, 5, 6, tmp_path, tmp_path, tmp_path)
+    for kind in PEERS.values():
+        peer = kind("x", Setup(), place, {0})
+        assert peer.everyone() == []
+        peer.stop()
