@@ -59,19 +59,27 @@ def stroke(x1: float, y1: float, x2: float, y2: float, colour: str = FAINT, widt
 
 
 def bars(
-    title: str, groups: Sequence[tuple[str, Sequence[Bar]]], *, mark: float | None = None, mark_label: str = ""
+    title: str,
+    groups: Sequence[tuple[str, Sequence[Bar]]],
+    *,
+    mark: float | None = None,
+    mark_label: str = "",
+    most: float = math.inf,
 ) -> str:
-    """Horizontal bars in titled groups on one scale from zero; `mark` is a line to compare with (such as nginx = 1)."""
+    """Horizontal bars in titled groups on one scale from zero; `mark` is a line to compare with (such as nginx = 1).
+
+    Bars longer than `most` end there, broken off, so that one of them does not make the others too short to tell apart.
+    """
     left, right, row, top = 190.0, 150.0, 20.0, 52.0
     every = [bar for _, group in groups for bar in group]
-    scale = (WIDTH - left - right) / max([bar.high for bar in every] + [mark or 0.0, 1e-9])
+    scale = (WIDTH - left - right) / max([min(bar.high, most) for bar in every] + [mark or 0.0, 1e-9])
     parts, y = [text(16, 28, title, size=16, weight="600")], top
     for heading, group in groups:
         if heading:
             parts.append(text(16, y + 12, heading, weight="600"))
             y += row
         for bar in group:
-            parts += _bar(bar, left, y, row, scale)
+            parts += _bar(bar, left, y, row, scale, most)
             y += row
         y += 8
     if mark is not None:
@@ -85,14 +93,17 @@ def figure(value: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def _bar(bar: Bar, left: float, y: float, row: float, scale: float) -> list[str]:
+def _bar(bar: Bar, left: float, y: float, row: float, scale: float, most: float) -> list[str]:
     colour = PALETTE[0] if bar.is_ours else "#adb5bd"
-    end, middle = left + bar.value * scale, y + row / 2 - 1
+    end, middle = left + min(bar.value, most) * scale, y + row / 2 - 1
+    low, high = (left + min(edge, most) * scale for edge in (bar.low, bar.high))
+    broken = [text(end - 14, y + 13, "//", weight="600")] if bar.value > most else []
     return [
         text(left - 8, y + 13, bar.label, anchor="end", weight="600" if bar.is_ours else "normal"),
         f"<rect x='{left:.1f}' y='{y + 2:.1f}' width='{end - left:.1f}' height='{row - 6:.1f}' fill='{colour}'/>",
-        stroke(left + bar.low * scale, middle, left + bar.high * scale, middle, INK, 1.5),
-        text(max(end, left + bar.high * scale) + 8, y + 13, " · ".join(filter(None, (figure(bar.value), bar.note)))),
+        stroke(low, middle, high, middle, INK, 1.5),
+        *broken,
+        text(max(end, high) + 8, y + 13, " · ".join(filter(None, (figure(bar.value), bar.note)))),
     ]
 
 

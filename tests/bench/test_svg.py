@@ -19,6 +19,16 @@ def test_bars_are_drawn_to_one_scale() -> None:
     assert "2.00 · 40 us" in words
 
 
+def test_bar_that_is_too_long_is_broken_off_and_keeps_its_figure() -> None:
+    """The others stay readable."""
+    chart = svg.bars("T", [("A", [svg.Bar("x", 1.0, 1.0, 1.0), svg.Bar("y", 17.0, 15.0, 21.0)])], most=2.0)
+    root = ElementTree.fromstring(chart)
+    widths = [float(rect.get("width", "0").rstrip("%")) for rect in root.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert widths[1] == pytest.approx(2 * widths[0], abs=0.2)
+    assert "17.00" in chart
+    assert chart.count("//</text>") == 1
+
+
 def test_lines_and_stacks_are_well_formed() -> None:
     """With one point, none, and several panels."""
     series = [svg.Line("a", [(0.0, 1.0), (1.0, 100.0)]), svg.Line("b", [])]
