@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kongdp import compiled
 from kongdp.cli.main import build_parser
 from kongdp.controlplane.api.status import render_metrics
 from kongdp.controlplane.nodes import NORMAL, Node
@@ -218,8 +219,8 @@ def test_readme_names_files_that_exist() -> None:
 
 
 def test_readme_names_settings_that_exist() -> None:
-    """Every variable it tells people to set is a setting's."""
-    known = {environment_name(name) for name in ROWS}
+    """Every variable it tells people to set is a setting's, or the switch of the compiled request path."""
+    known = {environment_name(name) for name in ROWS} | {compiled.PURE}
     assert set(re.findall(r"\bKONG(?:DP)?_[A-Z_]*[A-Z]\b(?!>)", README)) <= known
 
 

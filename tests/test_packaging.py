@@ -38,7 +38,7 @@ IMAGE_ENVIRONMENT = "/opt/kongdp"
 KERNEL = ROOT / "kongdp/http1/_head.pyx"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 BUILD_S_MAX = 600
-BUILT = re.compile(r".*\.(so|c|pyc)")
+BUILT = re.compile(r".*\.(so|c|pyc)|_compiled_from")
 # Modules that are part of a declared distribution's interface, which therefore brings them along.
 # The models of FastAPI's requests are pydantic's; NiceGUI shows its Socket.IO server; what Jinja2 takes as safe is markupsafe's.
 BROUGHT_ALONG = {"pydantic": "fastapi", "socketio": "nicegui", "markupsafe": "jinja2"}

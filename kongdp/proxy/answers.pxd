@@ -18,6 +18,7 @@ cdef class Client:
     cdef public bytes sni
     cdef public object tunnel
     cdef public object spill
+    cdef public long number
     cdef public long requests
     cdef public bytes host_field
     cdef public bytes host

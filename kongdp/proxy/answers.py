@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from itertools import count
 from typing import cast
 
 from kongdp._monotonic import monotonic
@@ -36,9 +37,12 @@ CLIENT_CLOSED = 499
 NOT_TRYING, RESOLVING, QUEUED, DIALLING, SENT, HELD = range(6)
 """Where the current try stands (`_phase`); `tries` moves it. HELD: plugins have not let the request pass yet."""
 
+_NUMBERS = count(1)
+
 
 class Client:
-    """The client's connection, as an exchange sees it. `port` and `scheme` are those shown to upstreams.
+    """The client's connection, as an exchange sees it. `port` and `scheme` are those shown to upstreams, `number` its place among all
+    that this worker has had.
 
     `lingers`: the client may still be sending when we close, because closing is our wish and not its own.
     """
@@ -50,6 +54,7 @@ class Client:
         "host",
         "host_field",
         "lingers",
+        "number",
         "port",
         "reads_ahead",
         "requests",
@@ -70,6 +75,7 @@ class Client:
         self.tunnel: Tunnel | None = None
         self.spill: Spill | None = None  # a request's body on its way through a file
         self.requests = 0
+        self.number = next(_NUMBERS)
         self.host_field = b""  # the last Host, and what it means
         self.host = b""
         self.lingers = False

@@ -150,12 +150,11 @@ class PluginRun:
 
     @property
     def connection(self) -> tuple[str, int, int, int]:
-        """The node's address and port, the number of the client's socket, and how many requests it has had."""
+        """The node's address and port, the number of the client's connection, and how many requests it has had."""
         client = self._exchange.client
         name = client.transport.get_extra_info("sockname")
         address, port = (name[0], name[1]) if isinstance(name, tuple) else ("unix:", 0)
-        sock = client.transport.get_extra_info("socket")
-        return address, port, sock.fileno() if sock is not None else 0, client.requests
+        return address, port, client.number, client.requests
 
     @property
     def target(self) -> bytes:
