@@ -102,7 +102,8 @@ class AccessLogWriter:
         while self._pending or self._flushing is not None:
             self._flush()
             if self._flushing is not None:
-                await self._flushing
+                # not `await future`: for one that is done this returns at once, and the callback that ends it would never run
+                await asyncio.wait([self._flushing])
         self._thread.shutdown(wait=True)
         self._sink.close()
         if self._timer is not None:

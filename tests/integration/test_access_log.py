@@ -1,5 +1,6 @@
 """The access log's writer behind a gateway: files, rotation, a disk that hangs, syslog, and settings that are wrong."""
 
+import asyncio
 import re
 import socket
 import threading
@@ -89,6 +90,19 @@ def test_lines_when_the_file_is_rotated(tmp_path: Path) -> None:
     logged(tmp_path, story, KONG_PROXY_ACCESS_LOG="logs/a.log combined")
     assert [line.split()[6] for line in (tmp_path / "old.log").read_text().splitlines()] == ["/one", "/two"]
     assert [line.split()[6] for line in (tmp_path / "second.log").read_text().splitlines()] == ["/three", "/four"]
+
+
+def test_lines_when_a_write_has_just_ended_at_the_close(tmp_path: Path) -> None:
+    """Between the end of a write and its callback the writer can be closed: it must end, with every line written."""
+
+    async def story(gateway: Gateway, writer: AccessLogWriter) -> None:
+        await ask_often(gateway, ["one"])
+        writer._flushing = ended = asyncio.get_running_loop().create_future()
+        ended.add_done_callback(writer._written)
+        ended.set_result(None)
+
+    logged(tmp_path, story)
+    assert (tmp_path / "logs" / "access.log").read_text().count("\n") == 1
 
 
 def test_lines_when_the_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
