@@ -24,6 +24,10 @@ from kongdp.errors import KongdpError, Source
 # PostgreSQL's channel for notices among replicas.
 CHANNEL = "kongdp_revisions"
 
+_LOCK = sa.select(tables.groups.c.id).where(tables.groups.c.id == sa.bindparam("group_id")).with_for_update()
+_REVISION = sa.insert(tables.revisions)
+_NOTICE = sa.select(sa.func.pg_notify(CHANNEL, sa.bindparam("number", type_=sa.Text)))
+
 # Called with (group id, revision number) in the committing thread.
 Listener = Callable[[str, int], None]
 # Called with (connection, group id, changes) inside the transaction, for rows that must change together with entities.
@@ -51,9 +55,7 @@ class Transaction:
         if writer is None:
             # Writers of one group wait for each other here (PostgreSQL; SQLite has one writer anyway), so that what the
             # Admin API checks (uniqueness, references) still holds when it commits, and revisions commit in order.
-            group = tables.groups
-            locked = sa.select(group.c.id).where(group.c.id == group_id).with_for_update()
-            if self.connection.scalar(locked) is None:
+            if self.connection.scalar(_LOCK, {"group_id": group_id}) is None:
                 raise UnknownGroupError(f"there is no runtime group {group_id}")
             writer = self._writers[group_id] = GroupWriter(self.connection, group_id)
         return writer
@@ -102,8 +104,7 @@ class Changes:
                     follower(connection, group_id, changes)
             if numbers and not self.database.is_sqlite:
                 # Delivered by the commit; it says only that there is something to look at.
-                notice = sa.select(sa.func.pg_notify(CHANNEL, str(max(numbers.values()))))
-                connection.execute(notice)
+                connection.execute(_NOTICE, {"number": str(max(numbers.values()))})
         for group_id, number in numbers.items():
             for listener in self._listeners:
                 listener(group_id, number)
@@ -116,7 +117,7 @@ class Changes:
         self, connection: sa.Connection, group_id: str, actor: str, summary: str, changes: Sequence[EntityChange]
     ) -> int:
         revision = {"group_id": group_id, "at": self._clock(), "actor": actor, "summary": summary}
-        result = connection.execute(sa.insert(tables.revisions).values(revision))
+        result = connection.execute(_REVISION, revision)
         number = int(result.inserted_primary_key[0])  # type: ignore[index]  # an insert of one row always has one
         rows = [
             {

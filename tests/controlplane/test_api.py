@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kongdp.controlplane import activity
+from kongdp.controlplane.api.admin import AdminEndpoint
 from kongdp.controlplane.api.app import build_app
 from kongdp.controlplane.server import make_admin
 from kongdp.settings import load_settings
@@ -456,3 +457,33 @@ def test_errors_of_kongs_paths_are_kongs(tmp_path: Path) -> None:
         assert json.loads((await served.client.get("/")).text)["version"] == "3.9.1"
 
     play(scenario, tmp_path)
+
+
+def test_an_accident_on_one_of_kongs_paths_is_answered_in_its_words() -> None:
+    """500 without inner words, and what cannot be stored 400."""
+
+    class Broken:
+        """An Admin API and its database."""
+
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def handle(self, _request: Any) -> Any:
+            raise self.error
+
+        async def run(self, function: Callable[[Any], Any], request: Any) -> Any:
+            return function(request)
+
+    async def answered(error: Exception) -> tuple[int, Any]:
+        broken: Any = Broken(error)
+        transport = httpx.ASGITransport(app=AdminEndpoint(broken, broken, BODY_BYTES_MAX))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8001") as client:
+            response = await client.post("/services", json={})
+        return response.status_code, response.json()
+
+    async def scenario() -> None:
+        assert await answered(ValueError("secret")) == (500, {"message": "An unexpected error occurred"})
+        status, _answer = await answered(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "secret"))
+        assert status == 400
+
+    asyncio.run(scenario())

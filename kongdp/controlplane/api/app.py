@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from kongdp import __version__
 from kongdp.controlplane.api import (
@@ -68,12 +67,8 @@ def build_app(
     app.include_router(activity.make_router(rooms.catalogue, plane))
     endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 
-    async def anything_else(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        response = await endpoint.answer(request)
-        await response(scope, receive, send)
-
-    app.router.default = anything_else
+    app.router.default = endpoint
+    app.add_middleware(admin.KongPaths, endpoint=endpoint, ours=frozenset(status.LISTED))
     openapi.install(app, api, api.plugins)
 
     @app.exception_handler(HTTPException)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 THREADS = 4
 # How long SQLite waits for a writer of another process (a backup, the command line) before giving up.
 BUSY_TIMEOUT_MS = 10_000
+# From how many rows on a stream to PostgreSQL (which takes three round trips) is less work than a statement a row.
+COPIED_ROWS_MIN = 10
 
 
 class DatabaseError(KongdpError):
@@ -111,8 +114,8 @@ def insert_many(connection: sa.Connection, table: sa.Table, rows: Sequence[Mappi
     """
     if not rows:
         return
-    if connection.dialect.name == "sqlite":
-        connection.execute(sa.insert(table), list(rows))
+    if connection.dialect.name == "sqlite" or len(rows) < COPIED_ROWS_MIN:
+        connection.execute(_insert(table), list(rows))
         return
     columns = [table.c[name] for name in rows[0]]
     prepare = connection.dialect.identifier_preparer
@@ -127,6 +130,11 @@ def insert_many(connection: sa.Connection, table: sa.Table, rows: Sequence[Mappi
                 copy.write_row([render(value) for render, value in zip(renderers, row.values(), strict=True)])
     except psycopg.Error as error:
         raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error) from error
+
+
+@cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -148,16 +156,26 @@ def upsert(
     """
     if not rows:
         return
+    statement = _upsert(connection.dialect.name, table, tuple(rows[0]), add, keep)
+    connection.execute(statement, list(rows))
+
+
+@cache
+def _upsert(
+    dialect: str, table: sa.Table, columns: tuple[str, ...], add: tuple[str, ...], keep: tuple[str, ...]
+) -> sa.Insert:
+    """The statement, made once for each form of call."""
     keys = [column.name for column in table.primary_key.columns]
     # PERF: without values(), so that one compiled text serves every call: compiling 500 rows of VALUES took longer than
     # sending them one by one does (bench.whole.control_plane, 10,000 routes on PostgreSQL: 0.9 s of 1.9 s).
-    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    insert: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
     changed = {
         name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
-        for name in rows[0]
+        for name in columns
         if name not in keys and name not in keep
     }
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
+    statement: sa.Insert = insert.on_conflict_do_update(index_elements=keys, set_=changed)
+    return statement
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
