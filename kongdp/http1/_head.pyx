@@ -60,7 +60,7 @@ cdef void _fill():
     for c in upper:
         TOKEN[c] = c | 0x20
     _allow(METHOD, upper + digits + b"_-", 1)
-    _allow(TARGET, b"!#$&'()*+,/:;=@[]-._~" + digits + upper + lower, 2)
+    _allow(TARGET, b"!$&'()*+,/:;=@[]-._~" + digits + upper + lower, 2)
     _allow(NAME, b"-._~!$&'()*+,;=%" + digits + upper + lower, 1)
 
 
@@ -275,6 +275,8 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
         at += 1
     head.path_length = at - target
     while TARGET[data[at]]:
+        if data[at] == 35:
+            plain = 1  # "#" ends a query (target.split)
         at += 1
     if at == target or size - at < 13 or memcmp(data + at, b" HTTP/1.", 8) != 0:
         return -1

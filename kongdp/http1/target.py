@@ -23,6 +23,9 @@ _find_broken_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00").search
 _find_slashes = re.compile(rb"//+")
 _replace_unsafe = re.compile(rb"[^" + _UNESCAPED + rb"]").sub
 _find_scheme = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://").match
+_AUTHORITY = re.compile(
+    rb"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+)  # nginx takes less of one than of a Host field
 
 _DECODED = {
     b"%02X" % byte: (b"%%%02X" % byte if byte in _RESERVED else bytes((byte,))) for byte in range(256)
@@ -56,12 +59,22 @@ def split(target: bytes) -> tuple[bytes, bytes]:
     """Cut an origin-form target into path and query; the query keeps its "?" (a bare one too) and is empty when there
     is none.
 
-    The search begins at the second byte, as Kong's does.
+    The search begins at the second byte, as Kong's does. A "#" ends the query, as it does for nginx (whose path does not
+    end there).
     """
     cut = target.find(b"?", 1)
     if cut < 0:
         return target, b""
+    if b"#" in target:
+        return target[:cut], _query_before_fragment(target, cut)
     return target[:cut], target[cut:]
+
+
+def _query_before_fragment(target: bytes, cut: int) -> bytes:
+    end = target.find(b"#")
+    if end > cut + 1:
+        return target[cut:end]
+    return b"?" if target.endswith(b"?") else b""  # Kong puts back a bare one that ends the target
 
 
 def parse(target: bytes, method: bytes = b"GET") -> Target | None:
@@ -81,9 +94,9 @@ def parse(target: bytes, method: bytes = b"GET") -> Target | None:
 
 
 def _parse_absolute(target: bytes, start: int) -> Target | None:
-    end = min((at for at in (target.find(mark, start) for mark in (b"/", b"?", b"#")) if at >= 0), default=len(target))
+    end = min((at for at in (target.find(mark, start) for mark in (b"/", b"?")) if at >= 0), default=len(target))
     authority = target[start:end]
-    if not authority:
+    if not _AUTHORITY.fullmatch(authority):
         return None
     rest = target[end:]
     path, query = split(rest if rest.startswith(b"/") else b"/" + rest)

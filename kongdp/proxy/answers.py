@@ -22,7 +22,15 @@ from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import RoutePlan
 from kongdp.proxy.plugin_run import PluginRun, for_own_answer
 from kongdp.proxy.relay import RequestBody
-from kongdp.proxy.respond import JSON, negotiate, own_response, proxy_latencies, response_latency, type_for_nginx_error
+from kongdp.proxy.respond import (
+    JSON,
+    negotiate,
+    nginx_page,
+    own_response,
+    proxy_latencies,
+    response_latency,
+    type_for_nginx_error,
+)
 from kongdp.proxy.spill import Spill
 from kongdp.proxy.tunnel import Tunnel
 from kongdp.telemetry.counters import SOURCE_KONG
@@ -228,6 +236,11 @@ class Answers:
         if (status < 500 or status in failures.NGINX_PAGES) and self.head.keep_alive:
             self.head.keep_alive = False
             self.client.lingers = True
+        if status in failures.NGINX_PAGES or message is failures.PLAIN_ON_TLS:
+            charset = self.env.charset
+            content_type = b"text/html; charset=" + charset if charset else b"text/html"
+            self.respond_with(status, nginx_page(status, message), content_type, b"", proxied=proxied)
+            return
         if (fields.first(b"content-type") or b"").startswith(b"application/grpc"):
             # Kong's handler leaves the request id out for gRPC clients, whose errors travel in fields
             body = b'{"message":"%b"}' % message.encode()
@@ -268,7 +281,15 @@ class Answers:
             body,
             content_type,
             date_line=env.clock.date_line,
-            lines=b"".join((lines, env.stamps.server, self._latency_lines(proxied=proxied), identity)),
+            lines=b"".join(
+                (
+                    lines,
+                    env.stamps.server,
+                    self._latency_lines(proxied=proxied),
+                    self._proxied_lines(status) if proxied else b"",
+                    identity,
+                )
+            ),
             keep_alive=self._keep,
             head_only=self.method == b"HEAD",
         )
@@ -292,6 +313,13 @@ class Answers:
         if self._balanced:  # else it is the answer of an earlier exchange, and no upstream was waited for
             self.upstream_ms = upstream_ms
         return proxy_latencies(stamps, self.proxy_ms, upstream_ms)
+
+    def _proxied_lines(self, status: int) -> bytes:
+        """What an answer of ours in an upstream's place carries beside the latencies."""
+        stamps = self.env.stamps
+        if stamps.upstream_status and status >= 500:
+            return b"%bX-Kong-Upstream-Status: %d\r\n" % (stamps.via, status)
+        return stamps.via
 
     def client_gone(self) -> None:
         """The client left; its request is aborted upstream and counted as 499."""

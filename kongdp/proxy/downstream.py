@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 DRAIN_GRACE_S = 1.0
 """How long a connection that has not asked anything yet may still do so when the node goes down: its request may be on its way."""
 
-PLAIN_ON_TLS = "The plain HTTP request was sent to HTTPS port"
-
 _NO_BODY, _LENGTH, _CHUNKS = range(3)
 
 
@@ -235,7 +233,7 @@ class DownstreamConnection(Client):
             if self._expects_preamble and not self._preamble():
                 return False
             if self._misplaced:
-                raise BadMessage(400, PLAIN_ON_TLS, "plain HTTP on a TLS port")
+                raise BadMessage(400, failures.PLAIN_ON_TLS, "plain HTTP on a TLS port")
             buffer = self._buffer
             if buffer[:1] == b"\r":
                 # RFC 9112 section 2.2: empty lines before a request line are ignored, two of them and no more

@@ -87,7 +87,11 @@ class Exchange(Tries):
         named = authority or head.host or NAMELESS
         if named != client.host_field:
             # one client speaks to one host, mostly
-            client.host_field, client.host = named, effective_host(named)
+            effective = effective_host(named)
+            if effective is None:
+                self.refuse(400, "Bad request")
+                return
+            client.host_field, client.host = named, effective
         self.host = client.host
         snapshot = env.snapshot
         if snapshot.plugins.rewrites:
@@ -207,7 +211,7 @@ class Exchange(Tries):
         head = self.head
         host = head.forwarded_host if self.client.address.trusted and head.forwarded_host else self.host
         location = b"Location: https://%b%b\r\n" % (host, self.raw_path + self.query)
-        self.respond_with(plan.redirect_status, b"", None, location)
+        self.respond_with(plan.redirect_status, b"", b"text/html", location)
 
     def response_begins(self, head: ResponseHead, body: bytes | memoryview, ended: bool) -> None:
         """The upstream's head and the body bytes that came with it: one write to the client."""

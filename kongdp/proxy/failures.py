@@ -67,5 +67,7 @@ class RetryRules:
         return cls(conditions, unsafe, tries_max)
 
 
+PLAIN_ON_TLS = "The plain HTTP request was sent to HTTPS port"
+
 NGINX_PAGES = frozenset((501, 505))
 """Statuses for which nginx's own page comes, not Kong's handler."""

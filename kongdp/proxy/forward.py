@@ -22,13 +22,19 @@ _REQUEST_ID = b"X-Kong-Request-Id: "
 _END = b"\r\n"
 
 
-def effective_host(host: bytes) -> bytes:
-    """nginx's $host: the Host value (or the authority of an absolute target) in lower case without its port."""
+def effective_host(host: bytes) -> bytes | None:
+    """nginx's $host: the Host value (or the authority of an absolute target) in lower case, without its port and the dot that may
+    end it. None for a name with an empty label, which nginx refuses.
+    """
     name = host.lower()
     if name[:1] == b"[":
         return name[: name.find(b"]") + 1]
     cut = name.find(b":")
-    return name if cut < 0 else name[:cut]
+    if cut >= 0:
+        name = name[:cut]
+    if name[-1:] != b".":
+        return None if b".." in name else name
+    return None if name == b"." or b".." in name else name[:-1]
 
 
 def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, framing: bytes = b"") -> bytes:
@@ -49,6 +55,8 @@ def request_head(exchange: Answers, plan: RoutePlan, destination: Destination, f
     if not framing and head.content_length == 0:
         framing = b"Content-Length: 0\r\n"
     via = stamps.request_via
+    if not head.minor:
+        via = via.replace(b"1.1", b"1.0", 1)
     if head.via is not None:
         via = b"Via: %b, %b" % (head.via, via[5:]) if via else b"Via: %b\r\n" % head.via
     # PERF: three pieces in the join instead of a line formatted for them

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kongdp.http1.writer import CLOSE, KEEP_ALIVE, content_length_line, status_line
+from kongdp.proxy.failures import NGINX_PAGES
 
 JSON, PLAIN, HTML, XML = "application/json", "text/plain", "text/html", "application/xml"
 
@@ -40,6 +41,17 @@ class ErrorPages:
         head, _, rest = template.partition("%s")
         middle, _, tail = rest.partition("%s")
         return f"{head}{message}{middle}{request_id.decode('latin-1')}{tail}".encode()
+
+
+def nginx_page(status: int, message: str) -> bytes:
+    """nginx's own page, which comes where Kong's handler is not asked; the message stands in its title."""
+    heading = status_line(status)[9:-2].decode()
+    title = heading if status in NGINX_PAGES else f"{status} {message}"
+    note = "" if title == heading else f"<center>{message}</center>\r\n"
+    return (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{heading}</h1></center>\r\n"
+        f"{note}</body>\r\n</html>\r\n"
+    ).encode()
 
 
 def negotiate(accept: list[bytes]) -> str | None:

@@ -118,7 +118,8 @@ class Tries(Answers):
 
     def request_body_fails(self, status: int, message: str) -> None:
         """The client's body cannot be trusted, is too long, or did not come in time."""
-        self.refuse(status, message)
+        # the peer is chosen before the body is read, so that Kong calls even such an answer proxied
+        self.refuse(status, message, proxied=self._phase != HELD)
 
     def _next_try(self) -> None:
         """Choose a destination and get a connection to it."""

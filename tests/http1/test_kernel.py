@@ -37,7 +37,21 @@ VALUES = st.one_of(
 LINES = st.lists(st.tuples(NAMES, VALUES), max_size=12)
 TARGETS = st.one_of(
     st.sampled_from(
-        [b"/", b"/a/b?q=1", b"/a//b", b"/.", b"/a.b/..", b"/%41", b"*", b"http://a/b", b"/a?", b"?", b"/a#b"]
+        [
+            b"/",
+            b"/a/b?q=1",
+            b"/a//b",
+            b"/.",
+            b"/a.b/..",
+            b"/%41",
+            b"*",
+            b"http://a/b",
+            b"/a?",
+            b"?",
+            b"/a#b",
+            b"/a?b#c",
+            b"/a#b?c",
+        ]
     ),
     st.from_regex(rb"/[!-~\x80-\xff]{0,20}", fullmatch=True),
 )

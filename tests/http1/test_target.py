@@ -142,6 +142,22 @@ def test_split_when_the_first_byte_is_a_question_mark() -> None:
     assert split(b"?a?b") == (b"?a", b"?b")
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/a#b", b"/a#b", b""),
+        (b"/a?b#c", b"/a", b"?b"),
+        (b"/a?#c", b"/a", b""),
+        (b"/a?b#c?", b"/a", b"?b"),
+        (b"/a#b?c", b"/a#b", b""),
+        (b"/a#b?", b"/a#b", b"?"),
+    ],
+)
+def test_split_when_there_is_a_fragment(target: bytes, path: bytes, query: bytes) -> None:
+    """nginx ends the query at "#" and sees none behind it; Kong's path goes on to the "?" (parse_complex_uri, handler.lua)."""
+    assert split(target) == (path, query)
+
+
 @given(st.binary(max_size=40))
 def test_escape_and_normalize_settle_when_applied_again(path: bytes) -> None:
     """Escaped bytes are request-line safe, and a normal form without escapes is its own normal form."""

@@ -154,7 +154,9 @@ def test_tls_port_when_plain_http_comes() -> None:
         ):
             seen = await ask(tls.port, GET)
             assert seen.status == 400
-            assert seen.body.startswith(b"The plain HTTP request was sent to HTTPS port")
+            assert seen.body.startswith(
+                b"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title>"
+            )
             assert seen.headers["connection"] == ["close"]
             assert upstream.heads == []
 
