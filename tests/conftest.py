@@ -1,9 +1,14 @@
 """What concerns a whole test run: the things its processes share end with it."""
 
+import re
+
 import pytest
 
 from tests.support import shared
+from tests.support.order import in_shares
 from tests.support.postgres import PostgresServer
+
+TEXT = re.compile(rb"[ -~\r\n]*")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -14,14 +19,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes that are no text name no test: compressed and random ones differ between the processes of a run."""
-    if isinstance(val, bytes) and not all(0x20 <= byte < 0x7F or byte in b"\r\n\t" for byte in val):
+    if isinstance(val, bytes) and not TEXT.fullmatch(val):
         return argname
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that mostly wait for processes come first: whoever is done steals from the others, and none is left alone with them."""
-    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every process of a run begins with its share of the tests that mostly wait."""
+    items[:] = in_shares(
+        items,
+        getattr(config, "workerinput", {}).get("workercount", 1),
+        waits=lambda item: item.get_closest_marker("system") is not None,
+        is_bound=lambda item: "browser" in item.fixturenames,  # type: ignore[attr-defined]
+    )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from kongdp import compiled
 from kongdp.process.supervisor import END_SIGNALS
 from kongdp.settings import load_settings
 from kongdp.settings.model import ROWS
@@ -36,6 +37,8 @@ ROOT = Path(__file__).parents[1]
 DOCKERFILE = read_dockerfile(ROOT / "Dockerfile")
 IMAGE_ENVIRONMENT = "/opt/kongdp"
 KERNEL = ROOT / "kongdp/http1/_head.pyx"
+GENERATED = ROOT / "build/cython"
+BUILD_LIB = f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 BUILD_S_MAX = 600
 BUILT = re.compile(r".*\.(so|c|pyc)|_compiled_from")
@@ -50,8 +53,11 @@ def package_files() -> set[str]:
     return {str(path.relative_to(ROOT)) for path in files if not BUILT.fullmatch(path.name)}
 
 
-def build_wheel(directory: Path, **environ: str) -> Path:
-    """The wheel of what the Dockerfile's builder copies; a copy, so that the checkout keeps no build products."""
+def build_wheel(directory: Path, *, built: Sequence[str] = (), **environ: str) -> Path:
+    """The wheel of what the Dockerfile's builder copies; a copy, so that the checkout keeps no build products.
+
+    `built`: modules that need not be compiled again, where the checkout has them from the sources that it has.
+    """
     source = directory / "source"
     for name in DOCKERFILE.sources:
         if (ROOT / name).is_dir():
@@ -59,6 +65,12 @@ def build_wheel(directory: Path, **environ: str) -> Path:
         else:
             source.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source)
+    if GENERATED.exists():  # what is older than its source is made again
+        shutil.copytree(GENERATED, source / GENERATED.relative_to(ROOT))
+    for name in () if compiled.why_not else built:
+        place = source / BUILD_LIB / Path(*name.split(".")).parent
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(compiled.extension_of(name) or "", place)
     run_pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(directory), str(source), **environ)
     (wheel,) = directory.glob("kongdp-*.whl")
     return wheel
@@ -89,7 +101,9 @@ pytestmark = pytest.mark.timeout(2 * BUILD_S_MAX)
 
 @pytest.fixture(scope="module")
 def wheel() -> Path:
-    return Path(shared.once("wheel", lambda: str(build_wheel(shared.directory() / "wheel"))))
+    """One that the compiler had a part in; all of it would take a minute, and the checkout was built by the same setup.py."""
+    built = [name for name in compiled.MODULES if name != "kongdp.http1._head"]
+    return Path(shared.once("wheel", lambda: str(build_wheel(shared.directory() / "wheel", built=built))))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ import pytest
 from kongdp.process.state import process_start_time
 from tests.support.supervised import until
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

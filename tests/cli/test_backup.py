@@ -9,6 +9,7 @@ from kongdp.cli.main import main
 from tests.support.control_plane_process import Process
 
 
+@pytest.mark.system
 def test_a_control_plane_comes_back_from_its_backup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Taken while it runs; refused over it; in another place the same authority, id, entities and history."""
     home, other, file = tmp_path / "home", tmp_path / "other", tmp_path / "backup.zip"

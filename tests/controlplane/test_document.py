@@ -98,6 +98,7 @@ def process(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     process.kill()
 
 
+@pytest.mark.system
 def test_no_generated_request_is_answered_with_a_500(process: Process) -> None:
     """Some operations, some requests each, the same in every run."""
     hunt(process, share=0.05, count=1, number=1)

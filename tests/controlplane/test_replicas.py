@@ -74,6 +74,7 @@ def names(configuration: dict[str, Any]) -> set[str]:
     return {service["name"] for service in configuration["config_table"].get("services", [])}
 
 
+@pytest.mark.system
 def test_any_replica_serves_api_and_data_planes(pair_of_replicas: tuple[Replica, Replica]) -> None:
     """One authority; an edit at one reaches a node of the other; one killed, its node goes on at the other, and neither
     an edit nor a count is lost or doubled.
@@ -109,6 +110,7 @@ def test_any_replica_serves_api_and_data_planes(pair_of_replicas: tuple[Replica,
     asyncio.run(scenario())
 
 
+@pytest.mark.system
 def test_writers_at_both_lose_nothing(pair_of_replicas: tuple[Replica, Replica]) -> None:
     """Eight clients at two replicas: of those who want one name one gets it, what was answered is there at both, each write is
     one revision, and both export the same.

@@ -17,6 +17,8 @@ import pytest
 
 from tests.support.control_plane_process import LISTENERS, Process
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def processes() -> Iterator[list[Process]]:

@@ -11,6 +11,8 @@ from kongdp.process.state import process_start_time
 from tests.support.ports import free_port
 from tests.support.supervised import SupervisedNode, until
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
