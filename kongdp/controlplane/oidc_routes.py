@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from html import escape
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -17,8 +18,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from kongdp.controlplane import audit
 from kongdp.controlplane.api import guard
-from kongdp.controlplane.oidc import OidcError, OidcSignIn
 from kongdp.controlplane.plane import Plane
+
+if TYPE_CHECKING:
+    from kongdp.controlplane.oidc import OidcError, OidcSignIn
 
 LOG = logging.getLogger("kongdp.controlplane.oidc")
 START = "/auth/oidc/start"
@@ -47,6 +50,8 @@ def make_router(plane: Plane) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     if plane.oidc is None:
         return router
+    from kongdp.controlplane.oidc import OidcError  # there already where something is configured
+
     oidc = plane.oidc
     turns = asyncio.Semaphore(CONCURRENT_MAX)
 
@@ -78,7 +83,7 @@ def make_router(plane: Plane) -> APIRouter:
     return router
 
 
-async def _come_in(plane: Plane, oidc: OidcSignIn, request: Request) -> Response:
+async def _come_in(plane: Plane, oidc: "OidcSignIn", request: Request) -> Response:
     browser, address = request.cookies.get(BROWSER, ""), _address(request)
     old = guard.session_of(request.headers)
     entered = await asyncio.to_thread(oidc.finish, dict(request.query_params), browser, old, address)
@@ -90,7 +95,7 @@ async def _come_in(plane: Plane, oidc: OidcSignIn, request: Request) -> Response
     return response
 
 
-async def _refused(plane: Plane, request: Request, error: OidcError) -> Response:
+async def _refused(plane: Plane, request: Request, error: "OidcError") -> Response:
     LOG.warning("OpenID sign-in of %s refused: %s", _address(request), error.detail)
     await _record(plane, request, "sign-in", error.status)
     response = HTMLResponse(PAGE.format(text=escape(str(error))), error.status)

@@ -6,24 +6,13 @@ bounded, a YAML alias counting as often as it is used; a reference must point in
 expression of the document is run; schemas are checked against their meta-schema one by one and never followed along
 their references, which can be made to take forever.
 Pure. Cold: the largest document takes seconds, so it is called off the event loop and outside of transactions.
-Source: OpenAPI 2.0, 3.0.4, 3.1.1; structure and rules by openapi-spec-validator.
+Source: OpenAPI 2.0, 3.0.4, 3.1.1; structure and rules by openapi_rules.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import unquote
-
-# Where jsonschema-rs happens to be installed the validator would use it: its errors cannot be asked for the innermost one.
-os.environ["OPENAPI_SPEC_VALIDATOR_SCHEMA_VALIDATOR_BACKEND"] = "jsonschema"
-
-from jsonschema import FormatChecker
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema_path import SchemaPath
-from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
-from openapi_spec_validator.validation import keywords
 
 from kongdp.entities.declarative_errors import DeclarativeError
 from kongdp.entities.declarative_text import parse_text
@@ -60,10 +49,12 @@ class Document:
 
 def read(text: str, bytes_max: int = BYTES_MAX) -> Document:
     """The document that a text is. Raises OpenApiError."""
+    from kongdp.controlplane import openapi_rules  # a third of a second of libraries, which most processes never need
+
     value = parse(text, bytes_max)
-    dialect, validator = _dialect(value)
+    dialect = _dialect(value)
     _check_references(value)
-    reasons = [_reason(error) for error in _problems(value, validator)]
+    reasons = [_shortened(reason) for reason in openapi_rules.reasons(dialect, value)]
     if reasons:
         raise OpenApiError(list(dict.fromkeys(reasons))[:REASONS_MAX])
     return Document(dialect, str(value["info"]["title"]), value)
@@ -91,15 +82,15 @@ def resolve(document: Mapping[str, Any], value: Any) -> Any:
     return None
 
 
-def _dialect(value: Mapping[str, Any]) -> tuple[str, type[Any]]:
+def _dialect(value: Mapping[str, Any]) -> str:
     version = value.get("openapi", value.get("swagger"))
     text = version if isinstance(version, str) else repr(version)[:20]
     if "swagger" in value and text == "2.0":
-        return "Swagger 2.0", _Swagger
+        return "Swagger 2.0"
     if "openapi" in value and text.startswith("3.0."):
-        return "OpenAPI 3.0", _OpenApi30
+        return "OpenAPI 3.0"
     if "openapi" in value and text.startswith("3.1."):
-        return "OpenAPI 3.1", _OpenApi31
+        return "OpenAPI 3.1"
     if version is None:
         raise OpenApiError(['it has neither "openapi" nor "swagger"'])
     raise OpenApiError([f"its version is {text[:20]}; 2.0, 3.0.x and 3.1.x are understood"])
@@ -174,66 +165,5 @@ def _pointed(document: Mapping[str, Any], reference: str) -> Any:
     return value
 
 
-def _problems(value: Mapping[str, Any], validator: type[Any]) -> Iterator[ValidationError]:
-    """What the library finds. Its own `iter_errors` would keep every document for ever in a cache."""
-    judge = validator(SchemaPath.from_dict(value, handlers={}))
-    wrong = False
-    for error in judge.schema_validator.iter_errors(value):
-        wrong = True
-        yield error
-    if not wrong:
-        yield from judge.root_validator(judge.schema_path)
-
-
-def _reason(error: ValidationError) -> str:
-    """Where and what, of the innermost problem."""
-    inner = best_match([error]) or error
-    place = "".join(f"/{part}" for part in inner.absolute_path)
-    text = f"{place}: {inner.message}" if place else str(inner.message)
-    return text if len(text) <= REASON_LENGTH_MAX else f"{text[:REASON_LENGTH_MAX]}..."
-
-
-class _Accepting(keywords.KeywordValidator):
-    """In place of checks that run a document's regular expressions or follow its references without end."""
-
-    def __call__(self, *_arguments: Any, **_options: Any) -> Iterator[ValidationError]:
-        """No objection."""
-        return iter(())
-
-
-class _SchemaAlone(keywords.OpenAPIV31SchemaValidator):
-    """A schema object against its meta-schema, by itself: 3.1's structure check does not look into schemas."""
-
-    def __call__(
-        self, schema: SchemaPath, require_properties: bool = True, meta_checked: bool = False
-    ) -> Iterator[ValidationError]:
-        """At most one objection, once for each schema."""
-        value = schema.read_value()
-        assert self.meta_checked_schema_ids is not None
-        if id(value) not in self.meta_checked_schema_ids:
-            self.meta_checked_schema_ids.append(id(value))
-            error = self._validate_schema_meta(schema, value)
-            if error is not None:
-                error.relative_path.extendleft(reversed(schema.parts))
-                yield error
-
-    def _get_schema_checker(self, schema: SchemaPath, schema_value: Any) -> Callable[[Any], None]:
-        checker = super()._get_schema_checker(schema, schema_value)
-        # The format "regex" would compile patterns of the document, by Python's rules instead of JavaScript's.
-        return partial(checker.func, format_checker=FormatChecker(()))  # type: ignore[attr-defined]
-
-
-def _limited(validator: type[Any], schema: type[keywords.KeywordValidator]) -> dict[str, Any]:
-    return {**validator.keyword_validators, "schema": schema, "default": _Accepting}
-
-
-class _Swagger(OpenAPIV2SpecValidator):
-    keyword_validators = _limited(OpenAPIV2SpecValidator, _Accepting)
-
-
-class _OpenApi30(OpenAPIV30SpecValidator):
-    keyword_validators = _limited(OpenAPIV30SpecValidator, _Accepting)
-
-
-class _OpenApi31(OpenAPIV31SpecValidator):
-    keyword_validators = _limited(OpenAPIV31SpecValidator, _SchemaAlone)
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= REASON_LENGTH_MAX else f"{reason[:REASON_LENGTH_MAX]}..."

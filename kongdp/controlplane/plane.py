@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -29,13 +30,15 @@ from kongdp.controlplane.export import Exporter
 from kongdp.controlplane.hub import Hub
 from kongdp.controlplane.ingest import CounterIngest
 from kongdp.controlplane.nodes import Node
-from kongdp.controlplane.oidc import OidcOptions, OidcSignIn
 from kongdp.controlplane.pulse import Pulse
 from kongdp.controlplane.replicas import Watcher
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
 from kongdp.routing.router import TRADITIONAL_COMPATIBLE
 from kongdp.sync.messages import CounterFrame
+
+if TYPE_CHECKING:
+    from kongdp.controlplane.oidc import OidcOptions, OidcSignIn
 
 LOG = logging.getLogger("kongdp.controlplane")
 SETUP_SCRIPT = Path(__file__).parent / "cluster" / "runtime-setup.sh"
@@ -61,7 +64,7 @@ class Options:
     purge_delay_s: float = 14 * 86_400.0
     retention: Retention = field(default_factory=Retention)
     limits: Limits = field(default_factory=Limits)
-    oidc: OidcOptions | None = None
+    oidc: "OidcOptions | None" = None
     uploads: documents.Limits = field(default_factory=documents.Limits)
     router_flavor: str = TRADITIONAL_COMPATIBLE
 
@@ -80,7 +83,7 @@ class Plane:
         self.changes = Changes(database, followers=(catalogue.follow_services, activity.follow_routes), clock=clock)
         self.exporter = Exporter(database, clock)
         self.accounts = Accounts(database, clock=clock)
-        self.oidc = OidcSignIn(database, options.oidc, clock) if options.oidc is not None else None
+        self.oidc = _oidc(options, database, clock)
         self.pulse = Pulse()
         self._trust = trust
         self._hub: Hub | None = None
@@ -293,6 +296,14 @@ def open_plane(options: Options, clock: Clock | None = None) -> Plane:
         database.close()
         raise
     return plane
+
+
+def _oidc(options: Options, database: Database, clock: "Clock") -> "OidcSignIn | None":
+    if options.oidc is None:
+        return None
+    from kongdp.controlplane.oidc import OidcSignIn  # brings an OAuth and an HTTP library along
+
+    return OidcSignIn(database, options.oidc, clock)
 
 
 def _open_authority(database: Database, directory: Path, clock: Clock) -> Authority:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
@@ -74,6 +73,8 @@ class Watcher:
 
     async def run(self) -> None:
         """Listen and look, for ever; without a connection for listening, look."""
+        import psycopg  # only PostgreSQL has replicas
+
         while True:
             try:
                 await self._listen()
@@ -83,6 +84,8 @@ class Watcher:
             await asyncio.sleep(POLL_S)
 
     async def _listen(self) -> None:
+        import psycopg
+
         url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import uvicorn
 import uvloop
@@ -38,8 +38,6 @@ from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.api.origins import Origins
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
-from kongdp.controlplane.oidc import OidcOptions
-from kongdp.controlplane.oidc_provider import Client
 from kongdp.controlplane.plane import Options, Plane, open_plane
 from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 from kongdp.controlplane.prefix_lock import only_one
@@ -48,6 +46,9 @@ from kongdp.entities.schemas import build_schemas
 from kongdp.errors import KongdpError, Source
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.settings import Listener, Settings
+
+if TYPE_CHECKING:
+    from kongdp.controlplane.oidc import OidcOptions
 
 LOG = logging.getLogger("kongdp.controlplane")
 # What requests in progress get to finish when the control plane stops.
@@ -375,9 +376,12 @@ def _options(settings: Settings, opened: Opened) -> Options:
     )
 
 
-def _oidc(settings: Settings) -> OidcOptions | None:
+def _oidc(settings: Settings) -> "OidcOptions | None":
     if settings.kongdp_oidc_issuer is None or settings.kongdp_oidc_client_id is None:
         return None
+    from kongdp.controlplane.oidc import OidcOptions
+    from kongdp.controlplane.oidc_provider import Client
+
     client = Client(
         settings.kongdp_oidc_issuer,
         settings.kongdp_oidc_client_id,

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
+from kongdp.controlplane.store import migrations
 from kongdp.controlplane.store.database import Database, DatabaseError, database_url
-from kongdp.controlplane.store.migrations import migrate
+from kongdp.controlplane.store.migrations import REVISIONS, migrate
 from kongdp.controlplane.store.tables import METADATA
 
 
@@ -17,6 +20,15 @@ def test_migrations_and_tables_agree(database: Database) -> None:
     """A table cannot change without a migration."""
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_files_are_named_after_their_revisions() -> None:
+    """What a release knows is read from the names, without loading Alembic."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+    assert [script.revision for script in scripts.walk_revisions()] == list(reversed(REVISIONS))
+    assert scripts.get_current_head() == REVISIONS[-1]
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:

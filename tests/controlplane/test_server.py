@@ -31,9 +31,10 @@ def processes() -> Iterator[list[Process]]:
 
 def test_it_serves_until_a_signal_and_leaves_nothing_behind(tmp_path: Path, processes: list[Process]) -> None:
     """The pid file is there while it serves; the password is told at the first start only; what was written stays."""
-    pid_file = tmp_path / "pids" / "control-plane.pid"
+    prefix = tmp_path / "prefix"
+    pid_file = prefix / "pids" / "control-plane.pid"
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        process = Process(tmp_path)
+        process = Process(prefix)
         processes.append(process)
         process.until_ready()
         is_first = number == signal.SIGTERM

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.migrated import migrated_sqlite
 from tests.support.ports import free_port
 
 WAIT_S = 30.0
@@ -105,8 +106,9 @@ class ControlPlane:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def start(self) -> None:
-        """Start and wait until the Admin API answers."""
+        """Start and wait until the Admin API answers. The first start finds an empty database instead of making one."""
         self.prefix.mkdir(exist_ok=True, parents=True)
+        migrated_sqlite(self.prefix)
         log = self.prefix / "stdout.log"
         env = environment(
             {

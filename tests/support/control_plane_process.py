@@ -8,16 +8,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
-PROGRAM = """
-import os, sys
-from kongdp.controlplane.server import run
-from kongdp.settings import SettingsError, load_settings
-try:
-    settings = load_settings(None, os.environ)
-except SettingsError as error:
-    sys.exit("\\n".join(error.problems))
-sys.exit(run(settings))
-"""
+from tests.support.migrated import migrated_sqlite
+
 LISTENERS = {
     "KONG_ADMIN_LISTEN": "127.0.0.1:0",
     "KONG_ADMIN_GUI_LISTEN": "off",
@@ -28,13 +20,15 @@ LISTENERS = {
 
 
 class Process:
-    """A control plane of its own prefix."""
+    """A control plane of its own prefix; in a directory that is there it finds an empty database, else it makes both."""
 
     def __init__(self, prefix: Path, **environment: str) -> None:
         self.prefix = prefix
+        if prefix.is_dir():
+            migrated_sqlite(prefix)
         settings = {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(prefix), **LISTENERS, **environment}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-m", "kongdp", "control-plane", "run"],
             env={"PATH": os.environ["PATH"], **settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 
 def in_shares(items: Sequence[T], count: int, *, waits: Callable[[T], bool], is_bound: Callable[[T], bool]) -> list[T]:
-    """`items`, so that `count` processes get their shares of those that wait; `is_bound`: all for the same process, which
-    gets no others of them.
+    """`items`, so that `count` processes begin with their shares of those that wait.
+
+    `is_bound`: share what is costly to make, so that half of the processes take them, as they come, and the others the rest.
     """
     quick = [item for item in items if not waits(item)]
-    shares: list[list[T]] = [[] for _ in range(count)]
-    free = shares[1:] or shares
-    dealt = 0
-    for item in filter(waits, items):
-        if is_bound(item):
-            shares[0].append(item)
-        else:
-            free[dealt % len(free)].append(item)
-            dealt += 1
+    bound = [item for item in items if waits(item) and is_bound(item)]
+    free = [item for item in items if waits(item) and not is_bound(item)]
+    if count == 1:
+        return free + bound + quick
+    half = count // 2 if free else count
+    shares = [bound[len(bound) * n // half : len(bound) * (n + 1) // half] for n in range(half)] if bound else []
+    others = count - len(shares)
+    shares += [free[n::others] for n in range(others)]
     ordered: list[T] = []
     for number, share in enumerate(shares):
         size = (len(items) - len(ordered)) // (count - number)

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -117,6 +116,8 @@ def insert_many(connection: sa.Connection, table: sa.Table, rows: Sequence[Mappi
     if connection.dialect.name == "sqlite" or len(rows) < COPIED_ROWS_MIN:
         connection.execute(_insert(table), list(rows))
         return
+    import psycopg  # here SQLAlchemy has loaded it
+
     columns = [table.c[name] for name in rows[0]]
     prepare = connection.dialect.identifier_preparer
     names = ", ".join(prepare.format_column(column) for column in columns)

@@ -1,22 +1,20 @@
 """Brings a database to the shape of this release: Alembic, run at every start, before anything else touches the
 database.
 
-A release only ever adds a file under versions/. A database that a newer release has written is refused with a clear
-message.
+A release only ever adds a file under versions/, named after its revision. A database that a newer release has written is
+refused with a clear message. Alembic is loaded only where a migration is missing.
 """
 
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from kongdp.controlplane.store.database import Database, DatabaseError
 
 # Any constant will do: replicas that start together agree by it on who migrates.
 MIGRATION_LOCK = 0x6B6F6E67
+REVISIONS = tuple(sorted(path.name[1:5] for path in (Path(__file__).parent / "versions").glob("v[0-9]*_*.py")))
+"""What this release knows, oldest first."""
 
 
 def migrate(database: Database) -> None:
@@ -46,24 +44,27 @@ def wait_for_others(connection: sa.Connection) -> None:
 
 def schema_of(connection: sa.Connection) -> str | None:
     """Which migration ran last; None in a database where none has."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not sa.inspect(connection).has_table(_VERSION.name):
+        return None
+    return connection.scalar(sa.select(_VERSION.c.version_num))
 
 
 def is_known(schema: str) -> bool:
     """Whether this release has a migration of that name."""
-    return any(script.revision == schema for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    return schema in REVISIONS
 
 
-def upgrade(connection: sa.Connection, schema: str = "head") -> None:
+def upgrade(connection: sa.Connection, schema: str = REVISIONS[-1]) -> None:
     """Run the migrations that are missing up to one of them, in the transaction at hand."""
-    config = _config()
-    if schema == "head" and schema_of(connection) == ScriptDirectory.from_config(config).get_current_head():
+    if schema_of(connection) == schema:
         return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     command.upgrade(config, schema)
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    return config
+_VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
