@@ -46,6 +46,13 @@ def run_control_plane(arguments: argparse.Namespace) -> int:
 def _serve_control_plane(settings: Settings) -> int:
     gc.disable()  # loading makes nothing that ends: looking for it took a fifth of the time
     try:
+        return _load_and_serve(settings)
+    finally:
+        gc.enable()
+
+
+def _load_and_serve(settings: Settings) -> int:
+    try:
         from kongdp.controlplane.server import run as serve
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in CONTROL_PLANE_EXTRA:

@@ -315,7 +315,7 @@ def test_the_control_plane_gets_its_settings(command: list[str], monkeypatch: py
     if command == ["run"]:
         monkeypatch.setenv("KONG_ROLE", "control_plane")
     seen = []
-    monkeypatch.setattr(server, "run", lambda settings: seen.append(settings) or 7)
+    monkeypatch.setattr(server, "run", lambda settings, on_ready: seen.append(settings) or 7)
     assert main([*command, "-p", "here"]) == 7
     assert seen[0].role == "control_plane"
     assert seen[0].prefix == str(Path("here").absolute())

@@ -125,7 +125,7 @@ def test_lists_are_searched_on_the_server(console: ConsolePlane, visitor: Visit)
     settled(page).get_by_label("Search Upstreams").fill("STREAM-17")
     expect(page.get_by_role("link", name="upstream-17.example")).to_be_visible()
     expect(page.get_by_role("link", name="upstream-16.example")).to_have_count(0)
-    assert page.url.endswith("?q=STREAM-17")
+    expect(page).to_have_url(re.compile(r"\?q=STREAM-17$"))
 
 
 def test_history_and_back(console: ConsolePlane, visitor: Visit) -> None:
