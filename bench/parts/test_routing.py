@@ -8,13 +8,8 @@ of them most of the time (Zipf), `uniform` draws all alike, which also has the p
 the worst case. Figures are per request, of the fastest round (extra_info). Must hold for prefix and host tables:
 10,000 routes within twice, 100,000 within three times the smallest table.
 
-On the commit that added this file (2-core machine, Python 3.11, ns a match with 10 / 1,000 / 10,000 / 100,000 routes):
-prefix  hot 151/158/153/169   skewed  747/ 904/1294/1670   uniform  743/ 869/1649/2334
-host    hot 163/173/173/167   skewed  954/1037/1256/1542   uniform  949/1009/1540/1931
-regex   hot 164/156/168/172   skewed 2043/2202/2899/4456   uniform 1933/2212/3830/5588
-`uniform` prefixes miss the mark by a tenth: the processor's caches, not the steps of the walk (jumping over levels of
-the tree did not help). Build 10 µs a route (20 with 100,000 and collections), 37 for a regex; one route changed 22 to
-28 µs whatever the size; a route weighs 670 to 850 bytes, a regex 1,100 and two kilobytes more inside RE2.
+Figures and plots stand in bench/RESULTS.md. What grows with the table are misses of the processor's caches, not steps of the
+walk: jumping over levels of the tree did not help.
 Regexes whose literal prefix the path does not begin with are never tried; those that share one (`shared`) are tried in
 turn, 0.4 µs each.
 """
