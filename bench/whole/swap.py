@@ -1,6 +1,6 @@
 """What a configuration change costs live traffic, on a real node.
 
-    .venv/bin/python -m bench.whole.swap [SIZE ...] [--swaps 5] [--connections 8] [--pushes 200]
+    .venv/bin/python -m bench.whole.swap [SIZE ...] [--swaps 5] [--connections 8] [--pushes 200] [--renew]
 
 Starts a node without database (`kongdp start`, one worker, ports and prefix of its own), an upstream and a load generator
 (the last two each a process on the last core), loads SIZE services with a route each through POST /config, then, under
@@ -12,6 +12,9 @@ live          ms from the start of an edit's POST until its route answers, media
 post          ms until that POST is answered (the configuration is in force and on disk), median
 quiet, stall  ms of the longest request in the 1.5 s before the POST, and from its start until a second after its answer; medians
 memory        MiB resident, supervisor and worker (the processes that hold the listener); agent: the process beside them
+
+With --renew each edit replaces every route but the load's by another with another name and path:
+the most that a change can be.
 
 With --pushes the 10,000-route table is then posted that many times back to back, each with another route: all must be
 taken, the last one must be live, and memory after the first tenth and at the end is shown.
@@ -54,17 +57,20 @@ Row = tuple[float, float, bool]
 """One request: when it began (time.monotonic is one clock for all processes), seconds, whether the answer was 200."""
 
 
-def table(count: int, upstream: str, extra: str | None = None) -> bytes:
-    """The declarative configuration: `count` services with a route, one for the load, and perhaps one that is new."""
+def table(count: int, upstream: str, extra: str | None = None, mark: str = "") -> bytes:
+    """The declarative configuration: `count` services with a route, one for the load, and perhaps one that is new.
+
+    Another `mark` makes `count` other services and routes of them.
+    """
     services = [
         {
-            "name": f"s{i}",
+            "name": f"s{mark}{i}",
             "url": upstream,
             "routes": [
                 {
-                    "name": f"r{i}",
+                    "name": f"r{mark}{i}",
                     "hosts": [f"h{i % 100}.test"],
-                    "paths": [f"/team{i % 50}/svc{i}"],
+                    "paths": [f"/team{i % 50}/svc{mark}{i}"],
                     "created_at": 1 + i,
                 }
             ],
@@ -267,15 +273,15 @@ def swap_once(node: Node, body: bytes, name: str) -> tuple[float, float, float]:
     return began, live, answered[0]
 
 
-def measure(node: Node, size: int, swaps: int, connections: int) -> dict[str, Any]:
-    """One size: the first load, and `swaps` edits under traffic."""
+def measure(node: Node, size: int, swaps: int, connections: int, is_renewed: bool) -> dict[str, Any]:
+    """One size: the first load, and `swaps` edits under traffic, each of which may replace every route."""
     first = node.post(table(size, node.upstream))
     node.until_live("/hot")
     time.sleep(1.0)
     load = Load(node.plane.proxy_port, connections)
     moments = []
     for number in range(swaps):
-        body = table(size, node.upstream, f"edit{number}")
+        body = table(size, node.upstream, f"edit{number}", f"-{number}-" if is_renewed else "")
         time.sleep(QUIET_S + 0.5)
         moments.append(swap_once(node, body, f"edit{number}"))
         time.sleep(AFTER_S)
@@ -364,11 +370,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--swaps", type=int, default=5, help="edits per size (5)")
     parser.add_argument("--connections", type=int, default=8, help="kept-alive connections of the load (8)")
     parser.add_argument("--pushes", type=int, default=0, help="then this many edits back to back (0)")
+    parser.add_argument("--renew", action="store_true", help="each edit replaces all routes, instead of adding one")
     options = parser.parse_args(arguments)
     results, errors = [], 0
     for size in options.sizes:
         with started() as node:
-            results.append(measure(node, size, options.swaps, options.connections))
+            results.append(measure(node, size, options.swaps, options.connections, options.renew))
         errors += results[-1]["errors"]
         print(json.dumps(results[-1]), flush=True)
     if options.pushes:
