@@ -23,7 +23,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import uvloop
@@ -39,7 +39,7 @@ from kongdp.process.lifeline import Lifeline, LifelineWatch
 from kongdp.process.logs import configure_logs, reopen_logs
 from kongdp.process.messages import Applied, Begin, Commit, Failed, Hello, Message, Slice, WantTable
 from kongdp.process.spec import read_spec
-from kongdp.proxy import deadlines
+from kongdp.proxy import deadlines, retirement
 from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import Surroundings
@@ -56,6 +56,9 @@ from kongdp.upstream.resolver import Resolver
 log = logging.getLogger("kongdp.worker")
 
 COMPILE_SLICE_S = 0.001
+
+T = TypeVar("T")
+
 FULL_COLLECTION_IDLE_S = 30
 FULL_COLLECTION_BUSY_S = 600
 """Seconds between full collections; they walk what is not frozen, about 100 ns an object."""
@@ -220,7 +223,7 @@ class Worker:
             self._applying = self._loop.create_task(self._apply(incoming))
 
     async def _apply(self, incoming: Incoming) -> None:
-        """Compile beside the live snapshot, a millisecond at a time, then swap."""
+        """Compile beside the live snapshot, a millisecond at a time, then swap, and let the old one go likewise."""
         began = monotonic()
         steps = compile_steps(
             self._env.snapshot, incoming.hash, incoming.edits, self._around, self._certificates, full=incoming.full
@@ -232,23 +235,28 @@ class Worker:
             self._channel.send(Failed(incoming.hash, f"{type(problem).__name__}: {problem}"))
             self._applying = None
             return
-        self._swap(snapshot)
+        previous = self._swap(snapshot)
         self._applying = None
         self._applied(incoming.hash, monotonic() - began)
+        if incoming.full or len(incoming.edits) >= retirement.EDITS_MIN:
+            steps_of_end = retirement.let_go(previous, incoming.edits)
+            del previous
+            await self._in_slices(steps_of_end)
 
-    async def _in_slices(self, steps: Generator[None, None, Snapshot]) -> Snapshot:
+    async def _in_slices(self, steps: Generator[None, None, T]) -> T:
         until = monotonic() + COMPILE_SLICE_S
         while True:
             try:
                 next(steps)
             except StopIteration as end:
-                snapshot: Snapshot = end.value
-                return snapshot
+                outcome: T = end.value
+                return outcome
             if monotonic() > until:
                 await asyncio.sleep(0)
                 until = monotonic() + COMPILE_SLICE_S
 
-    def _swap(self, snapshot: Snapshot) -> None:
+    def _swap(self, snapshot: Snapshot) -> Snapshot:
+        """Serve from this one from now on; returns the one before."""
         previous, self._env.snapshot = self._env.snapshot, snapshot
         if previous.plugins is not snapshot.plugins:
             previous.plugins.close(snapshot.plugins)
@@ -256,6 +264,7 @@ class Worker:
             self._access_log.hide(snapshot.plugins.secrets.names)
         self._swapped = True
         self._env.sweep_period_s = deadlines.period_for(snapshot)
+        return previous
 
     def _certificates(self, entities: Entities, previous: CertificateStore) -> CertificateStore:
         return CertificateStore.build(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from kongdp.certs.store import EMPTY_STORE, CertificateStore
@@ -155,6 +156,13 @@ class Snapshot:
             plans.set(route_id, plan)
         return plan
 
+    def parts(self) -> Iterator[object]:
+        """All that this snapshot is made of and may share with others, wholes before their parts (retirement)."""
+        yield from self.router.parts()
+        yield from self._plans.parts()
+        for rows in self.entities.by_collection.values():
+            yield from rows.parts()
+
     def _build(self, route_id: str) -> RoutePlan:
         route: Route = self.entities.all("routes")[route_id]
         service: Service | None = self.entities.all("services").get(route.service_id) if route.service_id else None
@@ -198,10 +206,10 @@ class Snapshot:
             if id_ in before:
                 services.add(id_)
         plans = previous._plans.edited(object())
-        stale = routes.union(changed.get("routes", ()))
+        of_services: set[str] = set()
         if services:
-            stale |= yield from _routes_of(services, self.entities.all("routes"))
-        for count, id_ in enumerate(stale):
+            of_services = yield from _routes_of(services, self.entities.all("routes"))
+        for count, id_ in enumerate(chain(routes, changed.get("routes", ()), of_services)):
             if count % ROWS_PER_STEP == ROWS_PER_STEP - 1:
                 yield
             plans.discard(id_)  # also of what `previous` plans for it meanwhile
@@ -336,8 +344,10 @@ def _compile_router(
     if full:
         found = (route for route in routes.values() if served(route))
         return (yield from compile_router(found, around.flavor, around.route_match_calculation))
-    touched = set(changed.get("routes", ()))
-    touched |= yield from _switched(previous, services, routes, changed.get("services", set()))
+    touched = changed.get("routes", set())
+    switched = yield from _switched(previous, services, routes, changed.get("services", set()))
+    if switched:
+        touched = touched | switched  # not in place: a copy of many takes its time, and most changes switch none
     if not touched:
         return previous.router
     added = (routes[id_] for id_ in touched if id_ in routes and served(routes[id_]))

@@ -243,6 +243,13 @@ class Router:
         changed._freeze()
         return changed
 
+    def parts(self) -> Iterator[object]:
+        """All that this router is made of and may share with others, wholes before their parts."""
+        yield self._cache
+        yield from tuple(self._cache.values())
+        yield from self._index.parts()
+        yield from self._placements.parts()
+
     def _edited(self, owner: object) -> Self:
         copy = object.__new__(type(self))
         copy._calculation = self._calculation

@@ -8,6 +8,7 @@ are dicts too, asked once for each label of the request's host. All of it is per
 Hot: `roots`. Cold: the rest. Source: ours.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kongdp.routing import radix
@@ -88,6 +89,14 @@ class Index:
             hosts.delete(host)
         else:
             hosts.set(host, root)
+
+    def parts(self) -> Iterator[object]:
+        """Every node, each before its children."""
+        yield from radix.walk(self.any_host)
+        for hosts in self._hosts.values():
+            yield from hosts.shards
+            for root in hosts.values():
+                yield from radix.walk(root)
 
     def wildcard_roots(self, host: bytes, *, empty_label: bool = True) -> list[Node[Candidate]]:
         """The trees of every wildcard that this host (without port) satisfies; `empty_label`: may `*` stand for

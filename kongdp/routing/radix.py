@@ -11,7 +11,7 @@ Source: ours; path copying and owner tokens as in Clojure's persistent collectio
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
@@ -94,6 +94,16 @@ def _shared(label: bytes) -> bytes:
     if len(_labels) < LABELS_MAX:
         return _labels.setdefault(label, label)
     return _labels.get(label, label)
+
+
+def walk(root: Node[T]) -> Iterator[Node[T]]:
+    """Every node of a tree, each before its children."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if node.children is not None:
+            waiting.extend(node.children.values())
 
 
 def build_root(owner: object) -> Node[T]:

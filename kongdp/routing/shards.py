@@ -53,6 +53,12 @@ class ShardedMap(Mapping[K, V]):
         for shard in self.shards:
             yield from shard
 
+    def parts(self) -> Iterator[object]:
+        """The shards, each before its values."""
+        for shard in self.shards:
+            yield shard
+            yield from shard.values()
+
     def edited(self, owner: object) -> "ShardedMap[K, V]":
         """This map when `owner` made it, else a version that may be changed without touching this one."""
         if self._owner is owner:

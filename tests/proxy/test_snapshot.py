@@ -1,17 +1,23 @@
 """Snapshots: whole, as differences, and what is carried over."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from kongdp.entities import declarative
+from kongdp.entities.model import Route, Service
 from kongdp.entities.table import Table
+from kongdp.proxy import retirement
 from kongdp.proxy.plan import RoutePlan, Surroundings
 from kongdp.proxy.snapshot import Snapshot, compile_steps, empty_snapshot, read_changes
+from kongdp.routing.index import Placement
+from kongdp.routing.radix import Node
 from kongdp.routing.route import RouteError
 from kongdp.telemetry.segment import Segment
 from kongdp.upstream.pool import PoolLimits, Pools
@@ -217,3 +223,29 @@ def test_deadline_sweep_slows_down_when_the_shortest_timeout_goes(around: Surrou
         old = new
         seen.append(snapshot.shortest_timeout_s)
     assert seen == [2.0, 3.0, 9.0, 9.0, 60.0]
+
+
+def test_let_go_when_everything_was_replaced(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old snapshot's objects end a few in each step, all of them by the last; the new one is whole."""
+    monkeypatch.setattr(retirement, "PARTS_PER_STEP", 10)
+    old = table(*(service(f"a{number}") for number in range(100)))
+    new = table(*(service(f"b{number}") for number in range(100)))
+    live = applied(around, empty_snapshot(around), {}, old)
+    for number in range(100):
+        assert plan(live, b"/a%d" % number)
+    edits = list(read_changes(declarative.difference(old, new)))
+    replacing = applied(around, live, old, new)
+    kinds = (Node, Placement, Route, Service, RoutePlan)
+
+    def alive() -> int:
+        return sum(type(thing) in kinds for thing in gc.get_objects())
+
+    gc.collect()
+    counts = [alive()]
+    steps = retirement.let_go(live, edits)
+    del live, edits
+    counts.extend(alive() for _ in steps)
+    ended = [before - after for before, after in pairwise(counts)]
+    assert sum(ended) >= 4 * 100
+    assert max(ended) <= 2 * 10  # a node or row for itself, or a placement in its tuple
+    assert plan(replacing, b"/b7")
