@@ -29,8 +29,9 @@ LOG = logging.getLogger("kongdp.controlplane.activity")
 FINE_S, MINUTE_S, HOUR_S = WIDTHS = (10, 60, 3_600)
 # A node whose clock is ahead must not write into the future, one that was away for ages not into what is swept soon.
 PAST_S_MAX = 366 * 86_400
-SOURCES = {"kong": 0, "service": 1}
-SOURCE_NAMES = {number: name for name, number in SOURCES.items()}
+# Who answered; and the rows that count no requests but ms: what all of a route's requests have taken, under status 0.
+LATENCY_MS = 2
+SOURCES = {"kong": 0, "service": 1, "latency_ms": LATENCY_MS}
 IDS_PER_QUERY = 500
 
 # The route under which data planes count what their memory had no room for (as telemetry.counters has it).
@@ -90,7 +91,8 @@ def _add_boot(
             if total > before:
                 known[key] = raised[key] = total
                 buckets[at, key] += total - before
-                gains[frame.at, key[1]] += total - before
+                if key[2] != LATENCY_MS:
+                    gains[frame.at, key[1]] += total - before
     if not raised:
         return []
     upsert(
@@ -119,7 +121,8 @@ def _readable(frame: CounterFrame) -> Iterator[tuple[_Key, int]]:
     """The rows of a frame that can be a route's counter; others are a node's mistake and must not stop the rest."""
     for route_id, code, source, total in frame.rows:
         number = SOURCES.get(source)
-        if len(route_id) == 36 and 100 <= code <= 999 and number is not None and total < 2**63:
+        is_known = code == 0 if number == LATENCY_MS else number is not None and 100 <= code <= 999
+        if is_known and len(route_id) == 36 and total < 2**63:
             yield (route_id, code, number), total
 
 

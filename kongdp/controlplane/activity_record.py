@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kongdp.controlplane.activity import OVERFLOW_ROUTE, WIDTHS
+from kongdp.controlplane.activity import LATENCY_MS, OVERFLOW_ROUTE, WIDTHS
 from kongdp.controlplane.store import tables
 from kongdp.errors import KongdpError, Source
 
@@ -128,7 +128,7 @@ class Record:
     """Counts of a span: `codes` in all, `routes` by route, `points` as (start of the step, code, count).
 
     `ever` are the counts since the scope's first request, whatever the span. `count_routes_omitted` says how many routes
-    with fewer requests than those in `routes` there are.
+    with fewer requests than those in `routes` there are. `latency_ms_mean` is None without requests.
     """
 
     span: Span
@@ -137,20 +137,31 @@ class Record:
     points: list[tuple[int, int, int]]
     ever: dict[int, int]
     count_routes_omitted: int = 0
+    latency_ms_mean: float | None = None
 
 
 def record(connection: sa.Connection, scope: Scope, span: Span) -> Record:
     """Counts of a scope within a span."""
     table = tables.activity_buckets
-    within = sa.and_(
+    within_span = sa.and_(
         table.c.width.in_(WIDTHS), table.c.at >= span.start, table.c.at < span.end, *_conditions(scope, table)
     )
+    within = sa.and_(within_span, table.c.source != LATENCY_MS)
     points = _points(connection, within, span)
     codes: defaultdict[int, int] = defaultdict(int)
     for _at, code, count in points:
         codes[code] += count
     routes, count_omitted = _by_route(connection, within)
-    return Record(span, dict(sorted(codes.items())), routes, points, _ever(connection, scope), count_omitted)
+    total_ms = connection.scalar(sa.select(sa.func.sum(table.c.count)).where(within_span, table.c.source == LATENCY_MS))
+    return Record(
+        span,
+        dict(sorted(codes.items())),
+        routes,
+        points,
+        _ever(connection, scope),
+        count_omitted,
+        float(total_ms or 0) / sum(codes.values()) if codes else None,
+    )
 
 
 def _points(connection: sa.Connection, within: Any, span: Span) -> list[tuple[int, int, int]]:
@@ -184,7 +195,7 @@ def _ever(connection: sa.Connection, scope: Scope) -> dict[int, int]:
     query = (
         sa.select(table.c.code, sa.func.sum(table.c.total))
         .select_from(source)
-        .where(*_conditions(scope, table))
+        .where(table.c.source != LATENCY_MS, *_conditions(scope, table))
         .group_by(table.c.code)
         .order_by(table.c.code)
     )

@@ -43,7 +43,8 @@ RELOAD_FAILURE = "configuration reload failed"
 PARSE_FAILURE_CODE = 14
 
 CounterRow = tuple[str, int, str, int]
-"""(route id, status code, source "kong" or "service", total since boot)."""
+"""(route id, status code, source "kong" or "service", total since boot); with code 0 and the source "latency_ms" the total is
+what all requests of the route have taken, in ms. A receiver leaves out what it does not know."""
 
 
 # A text frame from a control plane of ours to a data plane that enrolled with it: get another certificate now. Kong's

@@ -36,8 +36,15 @@ SILENCE_S = 5
 _KINDS = {number.name: number.kind for number in NODE_NUMBERS}
 
 
+# The source, and the number in place of a status and source, of the row that has a route's latencies added up.
+LATENCY_SOURCE = "latency_ms"
+_LATENCY = -1
+
+
 class CodeRow(NamedTuple):
-    """How often a route answered with a status from a source ("kong" or "service") since the node's boot."""
+    """How often a route answered with a status from a source ("kong" or "service") since the node's boot; or, with status
+    0 and the source LATENCY_SOURCE, how many ms all its requests together have taken.
+    """
 
     route_id: str
     code: int
@@ -92,7 +99,9 @@ class RouteTotals(ConsumerTotals):
         return found
 
     def code_row(self, code_source: int) -> CodeRow:
-        """The row of one status*2+source."""
+        """The row of one status*2+source, or of _LATENCY."""
+        if code_source == _LATENCY:
+            return CodeRow(self.route_id, 0, LATENCY_SOURCE, sum(row[ROUTE_WIDTH - 1] for row in self.parts.values()))
         return CodeRow(self.route_id, code_source >> 1, SOURCES[code_source & 1], self.total(code_source))
 
     def total(self, code_source: int) -> int:
@@ -274,16 +283,19 @@ class _PartSink(_Sink):
 
 class _RouteSink(_PartSink):
     # What this row's requests add to the node's latencies is kept up to date: nobody can add up 10,000 routes a second.
-    __slots__ = ("_latencies",)
+    __slots__ = ("_latencies", "_route")
 
     def __init__(self, totals: Totals, route: RouteTotals, number: int) -> None:
         super().__init__(route, number)
         self._latencies = totals.latencies
+        self._route = route
 
     def take(self, values: tuple[int, ...], touched: dict[tuple[str, int], RouteTotals]) -> None:
         before = self._parts.get(self._number)
         for place, slot in enumerate(range(REQUEST_LATENCY, ROUTE_WIDTH - 1)):
             self._latencies[place] += values[slot] - (before[slot] if before is not None else 0)
+        if values[ROUTE_WIDTH - 1] != (before[ROUTE_WIDTH - 1] if before is not None else 0):
+            touched[self._route.route_id, _LATENCY] = self._route
         self._parts[self._number] = values
 
 

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from kongdp.controlplane import activity
+from kongdp.controlplane import activity, activity_rollup
 from kongdp.controlplane.activity_record import (
     FRAMES,
     ROUTES_MAX,
@@ -46,6 +46,24 @@ def own(database: Database, number: int, group: str, service: str | None = None,
     values = {"group_id": group, "service_id": service, "version_id": version, "name": f"name {number}"}
     with database.write() as connection:
         connection.execute(sa.insert(tables.activity_routes), {"route_id": route(number), **values})
+
+
+def test_what_requests_take_on_average(database: Database, group_id: str) -> None:
+    """Data planes add up the ms of a route's requests as they count them: no count, code or point of them is seen."""
+    own(database, 1, group_id, "s1", "v1")
+    boots = (("a", 0.0, 3, 300), ("a", 30.0, 5, 700), ("b", 0.0, 5, 200))
+    for boot, ago, requests, ms in boots:
+        rows = ((route(1), 200, "service", requests), (route(1), 0, "latency_ms", ms))
+        gains = activity.add(database, [CounterFrame(NODES[0], boot, 1, NOW - ago, rows)], NOW)
+        assert {gain.code for gain in gains} == {200}
+    found = asked(database, Scope(version_ids=("v1",)))
+    assert (found.codes, found.ever, found.routes) == ({200: 10}, {200: 10}, {route(1): {200: 10}})
+    assert {code for _at, code, _count in found.points} == {200}
+    assert found.latency_ms_mean == 90.0
+    assert asked(database, Scope(version_ids=("v2",))).latency_ms_mean is None
+    while activity_rollup.tidy(database, activity_rollup.Retention(fine_s=0, minutes_s=0), NOW + 7200):
+        pass
+    assert asked(database, Scope(version_ids=("v1",)), frame_span("3h", NOW)).latency_ms_mean == 90.0
 
 
 def test_scopes_narrow_what_is_counted(database: Database, group_id: str) -> None:

@@ -23,10 +23,14 @@ def test_counts_are_added_when_several_workers_count_the_same_route() -> None:
         first.count(401, 10, 20, 1, 30, 40)
         second.count(401, 1, 2, 1, 30, 40)
         second.count(1004, 1, 2, 1, 30, 40)
-        assert sorted(reader.refresh()) == [CodeRow(ROUTE, 200, "service", 2), CodeRow(ROUTE, 502, "kong", 1)]
+        assert sorted(reader.refresh()) == [
+            CodeRow(ROUTE, 0, "latency_ms", 120),
+            CodeRow(ROUTE, 200, "service", 2),
+            CodeRow(ROUTE, 502, "kong", 1),
+        ]
         assert reader.refresh() == []
         second.count(1004, 1, 2, 7000, -1, 40)
-        assert reader.refresh() == [CodeRow(ROUTE, 502, "kong", 2)]
+        assert sorted(reader.refresh()) == [CodeRow(ROUTE, 0, "latency_ms", 160), CodeRow(ROUTE, 502, "kong", 2)]
         route = reader.totals.routes[ROUTE]
         assert route.bandwidth() == (13, 26)
         kong, upstream, request = route.histograms()
@@ -93,7 +97,7 @@ def test_counts_of_consumers_are_in_the_totals_for_the_control_plane() -> None:
         route.count(401, 2, 3, 1, 1, 1, route.consumer(CONSUMER))
         reader = TotalsReader()
         reader.attach(0, 1, fd)
-        assert reader.refresh() == [CodeRow(ROUTE, 200, "service", 2)]
+        assert sorted(reader.refresh()) == [CodeRow(ROUTE, 0, "latency_ms", 2), CodeRow(ROUTE, 200, "service", 2)]
         totals = reader.totals.routes[ROUTE]
         assert totals.codes == {401: 1}
         assert totals.bandwidth() == (1, 1)
@@ -106,7 +110,7 @@ def test_overflow_is_told_when_a_segment_is_full() -> None:
     with memory() as fd:
         segment = Segment.open(fd)
         for number in range(400):
-            RouteCounters(segment, f"{number:036}").count(401, 0, 0, 1, 1, 1)
+            RouteCounters(segment, f"{number:036}").count(401, 0, 0, 0, 0, 0)
         reader = TotalsReader()
         reader.attach(0, 1, fd)
         assert sum(row.total for row in reader.refresh()) == 400
@@ -118,7 +122,7 @@ def test_other_segments_are_read_when_one_is_damaged() -> None:
     """A segment that cannot be read is named and does not hide the others."""
     with memory() as bad, memory() as good:
         Segment.open(bad)
-        RouteCounters(Segment.open(good), OTHER).count(401, 0, 0, 1, 1, 1)
+        RouteCounters(Segment.open(good), OTHER).count(401, 0, 0, 0, 0, 0)
         reader = TotalsReader()
         reader.attach(0, 1, bad)
         reader.attach(1, 1, good)

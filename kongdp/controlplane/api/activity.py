@@ -166,6 +166,7 @@ def shown(found: Record, frame: str | None) -> dict[str, Any]:
         "end": found.span.end,
         "step": found.span.step,
         "total": sum(found.codes.values()),
+        "latency_ms_mean": None if found.latency_ms_mean is None else round(found.latency_ms_mean, 2),
         "codes": _shown_codes(found.codes),
         "ever": _shown_codes(found.ever),
         "routes": {route: _shown_codes(codes) for route, codes in found.routes.items()},
