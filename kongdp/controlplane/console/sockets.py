@@ -28,13 +28,16 @@ def bind() -> None:
     if getattr(handlers["connect"], "is_bound", False):
         return
     handlers["connect"] = _bound_connect(handlers["connect"])
+    handlers["handshake"] = _bound_handshake(handlers["handshake"])
     for name in NAMING:
         handlers[name] = _bound_message(handlers[name])
 
 
 def _bound_connect(inner: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
-        if not is_own(environ):
+        named = parse_qs(environ.get("QUERY_STRING", "")).get("client_id", [""])[0]
+        # A page that is gone, as all are after a restart, is NiceGUI's to refuse: at its word the browser loads it anew.
+        if named in Client.instances and not is_own(environ, named):
             raise SocketRefusedError("this page belongs to another session")
         await inner(sid, environ, auth)
 
@@ -42,10 +45,17 @@ def _bound_connect(inner: Callable[..., Awaitable[None]]) -> Callable[..., Await
     return connect
 
 
-def is_own(environ: dict[str, Any]) -> bool:
-    """Whether a socket shows the session of the page that it names."""
-    named = parse_qs(environ.get("QUERY_STRING", "")).get("client_id", [""])[0]
-    client = Client.instances.get(named)
+def _bound_handshake(inner: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+    async def handshake(sid: str, message: Any) -> bool:
+        named = message.get("client_id") if isinstance(message, dict) else None
+        return is_own(core.sio.get_environ(sid), named) and await inner(sid, message)
+
+    return handshake
+
+
+def is_own(environ: dict[str, Any], page_id: Any) -> bool:
+    """Whether a socket shows the session of a page."""
+    client = Client.instances.get(page_id) if isinstance(page_id, str) else None
     if client is None:
         return False
     expected = str(client.request.scope.get(SESSION, ""))

@@ -1,9 +1,14 @@
 """One Chromium for the tests of this package, and a control plane for those that may share it."""
 
+import contextlib
 import os
 import re
+import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,17 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.support.browser import CHROMIUM, Watch, chromium, new_context, sign_in
 from tests.support.cluster import ControlPlane, free_port, kongdp
+from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, StandInProvider, provider
 
 ARTIFACTS = Path(__file__).parents[3] / ".artifacts" / "console"
 # Answers what the set-up script asks of docker; `run` starts a real data plane on this machine with the container's settings.
 DOCKER = """#!/bin/sh
+start_node() {
+  set -a; . "$STAND_IN/settings"; set +a
+  KONG_STATUS_LISTEN=127.0.0.1:$STATUS_PORT KONG_NGINX_WORKER_PROCESSES=1 KONG_ADMIN_LISTEN=off \\
+    "$PYTHON" -P -m kongdp start -p "$STAND_IN/node" >>"$STAND_IN/log" 2>&1 || exit 1
+  echo 0123456789abcdef
+}
 case $1 in
   info) exit 0 ;;
   ps) ;;
@@ -30,11 +42,9 @@ case $1 in
     done
     sed -e s/host.docker.internal/127.0.0.1/ -e "s/^KONG_PROXY_LISTEN=.*/KONG_PROXY_LISTEN=127.0.0.1:$port/" \\
       "$settings" >"$STAND_IN/settings"
-    set -a; . "$STAND_IN/settings"; set +a
-    KONG_STATUS_LISTEN=127.0.0.1:$STATUS_PORT KONG_NGINX_WORKER_PROCESSES=1 KONG_ADMIN_LISTEN=off \\
-      "$PYTHON" -P -m kongdp start -p "$STAND_IN/node" >"$STAND_IN/log" 2>&1 || exit 1
-    echo 0123456789abcdef
+    start_node
     ;;
+  start) start_node ;;
 esac
 """
 
@@ -73,9 +83,41 @@ class Docker:
             "STATUS_PORT": str(free_port()),
         }
 
+    def restart(self) -> None:
+        """`docker restart`: the node ends and begins again, with what it was started with."""
+        self.stop()
+        done = subprocess.run(
+            [self.directory / "docker", "start", "0123456789abcdef"], env=self.environment, check=False, timeout=90
+        )
+        assert done.returncode == 0, (self.directory / "log").read_text()
+
     def stop(self) -> None:
         """Stop the data plane, however far it came."""
         kongdp("stop", "-p", str(self.directory / "node"))
+
+
+def add_nodes(plane: ConsolePlane, group_id: str, hostnames: Sequence[str], **values: Any) -> list[str]:
+    """Rows of nodes as the hub writes them, seen just now and for the time of a test; their ids."""
+    seen = time.time() + 60
+    usual = {
+        "group_id": group_id,
+        "ip": "10.0.0.1",
+        "version": "3.9.1",
+        "config_hash": "0" * 32,
+        "sync_status": "normal",
+        "labels": "{}",
+        "cert_expiry": seen + 86_400 * 90,
+        "last_error": "null",
+        "last_seen": seen,
+        "created_at": seen,
+        "updated_at": seen,
+    }
+    rows = [{**usual, **values, "id": str(uuid.uuid4()), "hostname": hostname} for hostname in hostnames]
+    names = list(rows[0])
+    statement = f"INSERT INTO nodes ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+    with contextlib.closing(sqlite3.connect(plane.prefix / "controlplane.db", timeout=20)) as connection, connection:
+        connection.executemany(statement, rows)
+    return [str(row["id"]) for row in rows]
 
 
 @pytest.fixture(scope="package")
@@ -88,9 +130,24 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def console(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[ConsolePlane]:
+def organisation() -> Iterator[StandInProvider]:
+    """The OpenID provider by which people may come into the shared control plane."""
+    with provider() as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def console(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser, organisation: StandInProvider
+) -> Iterator[ConsolePlane]:
     """A control plane that tests share: each makes what it needs under names of its own."""
     plane = ConsolePlane(tmp_path_factory.mktemp("console"))
+    plane.settings |= {
+        "KONGDP_OIDC_ISSUER": organisation.issuer,
+        "KONGDP_OIDC_CLIENT_ID": CLIENT_ID,
+        "KONGDP_OIDC_CLIENT_SECRET": CLIENT_SECRET,
+        "KONGDP_OIDC_ROLES": "gateway-editors=editor",
+    }
     plane.start()
     yield plane
     plane.stop()

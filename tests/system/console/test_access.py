@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import new_context, settled, sign_in
+from tests.support.browser import Watch, new_context, overflow, settled, sign_in, violations
 from tests.support.cluster import http as ask
+from tests.support.oidc_provider import StandInProvider
 from tests.system.console.conftest import ConsolePlane
 
 pytestmark = pytest.mark.system
@@ -125,16 +126,61 @@ def test_the_console_by_tls(console: ConsolePlane, browser: Browser) -> None:
 def test_a_socket_of_another_session_gets_no_page(console: ConsolePlane, visitor: Visit, watch: Any) -> None:
     """Who learns the id of somebody's page cannot speak for it: the session of the socket must be the page's."""
     user(console, "curious", "viewer")
-    admin = settled(visitor("/services"))
+    admin = settled(visitor("/runtimes"))
     page_id = admin.evaluate("window.clientId ?? window.socket.io.opts.query.client_id")
     curious = settled(visitor("/services", "curious", PASSWORD))
     opening = """async (page) => {
-        const socket = io({path: '/_nicegui_ws/socket.io', forceNew: true, transports: ['websocket'],
-            query: {client_id: page, implicit_handshake: 'true', tab_id: crypto.randomUUID(),
-                    document_id: crypto.randomUUID(), next_message_id: 0}});
-        return await new Promise((done) => {
+        const opened = (named) => new Promise((done) => {
+            const socket = io({path: '/_nicegui_ws/socket.io', forceNew: true, transports: ['websocket'],
+                query: {client_id: named, implicit_handshake: 'true', tab_id: crypto.randomUUID(),
+                        document_id: crypto.randomUUID(), next_message_id: 0}});
             socket.on('connect', () => done('connected'));
             socket.on('connect_error', (error) => done(error.message));
         });
+        const late = {client_id: page, tab_id: crypto.randomUUID(), document_id: crypto.randomUUID(), next_message_id: 0};
+        return [await opened(page), await opened('nonsense'), await socket.emitWithAck('handshake', late)];
     }"""
-    assert curious.evaluate(opening, page_id) == "this page belongs to another session"
+    refused = ["this page belongs to another session", "Implicit handshake failed", False]
+    assert curious.evaluate(opening, page_id) == refused
+    # Nor is a click on it taken from another page's socket: of these two only the second opens its dialog.
+    admin.evaluate(
+        """() => { const emit = socket.emit.bind(socket); window.sent = [];
+            socket.emit = (...message) => { sent.push(message); return emit(...message); }; }"""
+    )
+    admin.get_by_role("button", name="Create Runtime Group").click()
+    expect(admin.get_by_role("dialog", name="Create Runtime Group")).to_be_visible()
+    admin.keyboard.press("Escape")
+    expect(admin.get_by_role("dialog")).to_have_count(0)
+    name, click = admin.evaluate("sent.find(([name]) => name === 'event')")
+    assert click["client_id"] == page_id
+    curious.evaluate("([name, click]) => socket.emitWithAck(name, click)", [name, click])
+    admin.get_by_role("button", name="Edit default").click()
+    expect(admin.get_by_role("dialog", name="Edit Runtime Group")).to_be_visible()
+    expect(admin.get_by_role("dialog")).to_have_count(1)
+
+
+def test_coming_in_by_the_organisation(
+    console: ConsolePlane, browser: Browser, organisation: StandInProvider, watch: Watch
+) -> None:
+    """From the form to the provider and back to the page that was wanted, with the role that the provider says; or not."""
+    context = new_context(browser, console.console)
+    page = watch.over(context.new_page())
+    organisation.signs_in = {"sub": "ann-1", "email": "ann@example.com", "email_verified": True, "groups": ["guests"]}
+    page.goto("/runtimes")
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert violations(page, "color-contrast") == []
+    for width in (1200, 820, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert overflow(page) == 0
+    page.get_by_role("link", name="Sign in with your organisation").click()
+    expect(page.get_by_role("heading", name="You cannot sign in")).to_be_visible()
+    organisation.signs_in["groups"] = ["gateway-editors"]
+    page.goto("/services?q=nothing")
+    page.get_by_role("link", name="Sign in with your organisation").click()
+    page.wait_for_url("**/services?q=nothing")
+    expect(settled(page).get_by_role("button", name="New service")).to_be_visible()
+    expect(page.get_by_text("ann@example.com")).to_be_visible()
+    expect(page.get_by_role("navigation", name="Main").get_by_role("link", name="Accounts")).to_have_count(0)
+    context.close()
+    watch.problems = [each for each in watch.problems if organisation.issuer not in each and "403" not in each]

@@ -1,9 +1,7 @@
 """A large gateway in the console: 10,000 routes and 200 data planes (issue text: must hold 3)."""
 
 import os
-import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import new_context, settled, sign_in
 from tests.support.cluster import http as ask
-from tests.system.console.conftest import ConsolePlane
+from tests.system.console.conftest import ConsolePlane, add_nodes
 
 pytestmark = [pytest.mark.system, pytest.mark.soak]
 ROUTES, NODES, TABS = 10_000, 200, 4
@@ -43,21 +41,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsolePlane]:
 
 
 def _add_nodes(plane: ConsolePlane) -> None:
-    """Rows of nodes as the hub writes them, seen just now and for the time of the test."""
     group = ask("GET", f"{plane.admin}/v2/control-planes/default").json()["id"]
     expected = ask("GET", f"{plane.admin}/v2/control-planes/default/expected-config-hash").json()["expected_hash"]
-    seen = time.time() + 60
-    with sqlite3.connect(plane.prefix / "controlplane.db", timeout=20) as connection:
-        connection.executemany(
-            "INSERT INTO nodes (id, group_id, hostname, ip, version, config_hash, sync_status, labels, cert_expiry,"
-            " last_error, last_seen, link_id, disconnected_at, created_at, updated_at)"
-            " VALUES (?, ?, ?, '10.0.0.1', '3.9.1', ?, 'normal', '{}', ?, 'null', ?, NULL, NULL, ?, ?)",
-            [
-                (str(uuid.uuid4()), group, f"node-{number:03}", expected, seen + 86_400 * 90, seen, seen, seen)
-                for number in range(NODES)
-            ],
-        )
-    connection.close()
+    add_nodes(plane, group, [f"node-{number:03}" for number in range(NODES)], config_hash=expected)
 
 
 def cpu_s(plane: ConsolePlane) -> float:
