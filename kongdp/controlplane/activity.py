@@ -121,8 +121,9 @@ def _readable(frame: CounterFrame) -> Iterator[tuple[_Key, int]]:
     """The rows of a frame that can be a route's counter; others are a node's mistake and must not stop the rest."""
     for route_id, code, source, total in frame.rows:
         number = SOURCES.get(source)
-        is_known = code == 0 if number == LATENCY_MS else number is not None and 100 <= code <= 999
-        if is_known and len(route_id) == 36 and total < 2**63:
+        if number is None or len(route_id) != 36 or total >= 2**63:
+            continue
+        if code == 0 if number == LATENCY_MS else 100 <= code <= 999:
             yield (route_id, code, number), total
 
 

@@ -20,6 +20,7 @@ from kongdp.controlplane.server import make_admin
 from kongdp.settings import load_settings
 from kongdp.sync.messages import CounterFrame
 from tests.support.control_plane import ControlPlane, running, shared_pair
+from tests.support.scripted_data_plane import KeyPair
 
 BODY_BYTES_MAX = 100_000
 SERVICE = {"name": "example_gateway_service", "url": "http://mockbin.org"}
@@ -342,6 +343,31 @@ def test_a_pinned_certificate_opens_the_sync_connection(tmp_path: Path) -> None:
         assert await link.end() == "the pinned certificates have changed"
         assert await (await served.plane.connect(pinned)).upgrade(target) == 0
         assert (await served.call("POST", path, {"cert": "nonsense"}))[0] == 400
+
+    play(scenario, tmp_path)
+
+
+def test_a_certificate_made_for_a_host_that_cannot_enrol(tmp_path: Path) -> None:
+    """With it a data plane joins under the id that it names; its key is told once, kept nowhere, and by no cache."""
+
+    async def scenario(served: Api) -> None:
+        answer = await served.client.post("/v2/control-planes/default/data-plane-certificates")
+        assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store")
+        made = answer.json()
+        pair = KeyPair(tmp_path / "tls.crt", tmp_path / "tls.key", made["node_id"])
+        pair.certificate.write_text(made["cert"])
+        pair.key.write_text(made["key"])
+        link = await served.plane.connect(pair, trust=made["ca_cert"])
+        await link.join(pair.node_id)
+        await link.configuration()
+        listed = (await served.call("GET", "/v2/control-planes/default/nodes"))[1]["items"]
+        assert [(each["id"], each["connected"]) for each in listed] == [(pair.node_id, True)]
+        issued = (await served.call("GET", "/v2/control-planes/default/node-certificates"))[1]["items"]
+        assert [each["node"] for each in issued] == [pair.node_id]
+        secret = made["key"].splitlines()[1].encode()
+        assert not any(secret in path.read_bytes() for path in tmp_path.rglob("*.db*"))
+        with pytest.raises(AssertionError):
+            await (await served.plane.connect(pair)).join(str(uuid.uuid4()))
 
     play(scenario, tmp_path)
 

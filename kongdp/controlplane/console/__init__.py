@@ -26,6 +26,6 @@ and name the module in `screens/__init__.py`. Arguments come from the path and t
 `visit.ask.post` and its kin in an event handler; in a form, `Form.submit` puts the API's complaints at their fields, and
 `confirm` asks before anything is destroyed. Text is text: `ui.label`, table cells and props never interpret HTML; what
 is HTML goes through `parts.markup`, which cleans it. Live figures belong in a `Live`, which says when it is paused or
-stale. Look at a new screen at three widths and in the dark; `tests/controlplane/console/test_screens.py` visits every
+stale. Look at a new screen at three widths and in the dark; `tests/system/console/test_screens.py` visits every
 screen with axe.
 """

@@ -3,6 +3,7 @@
 The steps are its numbers. The copied command is run as copied, on a terminal, with the stand-in for docker.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import Watch, new_context, settled, sign_in, violations
+from tests.support.cluster import DataPlane, kongdp, wait_for
 from tests.support.cluster import http as ask
-from tests.support.cluster import wait_for
 from tests.system.console.conftest import ConsolePlane, Docker
 
 pytestmark = [
@@ -40,6 +41,15 @@ def docker(tmp_path: Path) -> Iterator[Docker]:
 
 
 @pytest.fixture
+def by_hand(tmp_path: Path) -> Iterator[DataPlane]:
+    """A host on which a data plane is installed, without settings and certificate."""
+    made = DataPlane(tmp_path / "by-hand", {})
+    made.prefix.mkdir()
+    yield made
+    kongdp("stop", "-p", str(made.prefix))
+
+
+@pytest.fixture
 def fresh(tmp_path: Path, browser: Browser) -> Iterator[ConsolePlane]:
     """A control plane on which nothing has happened."""
     plane = ConsolePlane(tmp_path / "plane")
@@ -62,7 +72,9 @@ def paste(command: str, docker: Docker, password: str) -> subprocess.CompletedPr
     )
 
 
-def test_acceptance_script(fresh: ConsolePlane, browser: Browser, docker: Docker, upstream: str, picture: Take) -> None:
+def test_acceptance_script(
+    fresh: ConsolePlane, browser: Browser, docker: Docker, by_hand: DataPlane, upstream: str, picture: Take
+) -> None:
     """From sign-in to the 200 on the graph, and on to the end of the script."""
     watch = Watch(fresh.console)
     context = new_context(browser, fresh.console, permissions=["clipboard-read", "clipboard-write"])
@@ -77,8 +89,13 @@ def test_acceptance_script(fresh: ConsolePlane, browser: Browser, docker: Docker
     _requests(page, docker, version_page, picture)
     _edited_route(page, docker)
     _node_and_certificate(page, picture)
+    assert watch.problems == []
+    _control_plane_stops(page, fresh, docker, picture)
+    # While it was away, the browser said on its console that it could not reach it.
+    watch.problems = [each for each in watch.problems if not re.search("net::ERR_|WebSocket", each)]
     _version_goes(page, docker)
     _node_stops(page, docker)
+    _node_by_hand(page, by_hand, picture)
     context.close()
     assert watch.problems == []
 
@@ -157,7 +174,7 @@ def _implementation(page: Page, upstream: str, picture: Take) -> str:
     dialog = page.get_by_role("dialog", name="Create Implementation")
     dialog.get_by_label("Name").locator("visible=true").fill("example_gateway_service")
     expect(dialog.get_by_label("Add using URL")).to_be_checked()
-    dialog.get_by_label("URL *").fill(upstream)
+    dialog.get_by_label("URL *").fill("http://mock bin")
     dialog.get_by_text("View 6 Advanced Fields").click()
     for label, value in {
         "Retries": "5",
@@ -181,6 +198,12 @@ def _implementation(page: Page, upstream: str, picture: Take) -> str:
     expect(dialog.get_by_role("switch", name="Strip Path")).to_be_checked()
     expect(dialog.get_by_role("switch", name="Preserve Host")).not_to_be_checked()
     picture(page, "04 Create Implementation, step 2")
+    dialog.get_by_role("button", name="Create").click()
+    # Nothing was made, and what is wrong stands at its field, in the step before.
+    expect(dialog.get_by_text("Error: invalid URL (host: invalid value: mock bin)")).to_be_visible()
+    dialog.get_by_label("URL *").fill(upstream)
+    dialog.get_by_role("button", name="Next").click()
+    expect(dialog.get_by_role("heading", name="Add a Route")).to_be_visible()
     dialog.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", name="Routes")).to_be_visible()
     expect(page.get_by_role("link", name="mockbin")).to_be_visible()
@@ -266,6 +289,7 @@ def _version_goes(page: Page, docker: Docker) -> None:
     proxy = f"http://127.0.0.1:{docker.proxy_port}"
     menu(page, "Service Hub")
     page.get_by_role("link", name="example_service").click()
+    expect(page.locator(".tile").filter(has_text="Avg. Latency")).to_contain_text(re.compile(r"\d ms"))
     page.get_by_role("link", name="v.1").click()
     settled(page).get_by_role("button", name="Actions").click()
     page.get_by_role("menuitem", name="Delete version").click()
@@ -279,6 +303,49 @@ def _version_goes(page: Page, docker: Docker) -> None:
     question.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No versions yet")).to_be_visible()
     wait_for("the route is gone", lambda: ask("GET", f"{proxy}/mock2").status == 404)
+
+
+def _control_plane_stops(page: Page, plane: ConsolePlane, docker: Docker, picture: Take) -> None:
+    """7: traffic goes on, and a restarted node serves; the page says that it is stale, and goes on by itself at the end."""
+    proxy = f"http://127.0.0.1:{docker.proxy_port}"
+    page.goto("/runtimes/default")
+    settled(page).get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    plane.stop()
+    expect(page.get_by_text("no connection to the control plane")).to_be_visible()
+    picture(page, "11 Runtime Instances, stale")
+    assert ask("GET", f"{proxy}/mock2").status == 200
+    docker.restart()
+    assert ask("GET", f"{proxy}/mock2").status == 200
+    plane.start()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+
+
+def _node_by_hand(page: Page, node: DataPlane, picture: Take) -> None:
+    """8.2: a certificate that is shown once, files and settings as the page says; with them a data plane is Connected."""
+    page.get_by_role("link", name="Configure Runtime").first.click()
+    page.get_by_role("link", name="Linux").click()
+    settled(page).get_by_role("button", name="Generate Certificate").click()
+    texts: dict[str, str] = {}
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        text = page.get_by_label(f"save as {name}").locator("code")
+        expect(text).to_contain_text("-----END")
+        texts[name] = text.inner_text()
+    settings = page.get_by_label("kongdp.conf").locator("code")
+    expect(settings).to_contain_text("node_id = ")
+    texts["kongdp.conf"] = settings.inner_text().replace("/etc/kongdp/", f"{node.prefix}/")
+    picture(page, "12 Configure New Runtime, Linux")
+    for name, text in texts.items():
+        (node.prefix / name).write_text(text + "\n")
+    page.reload()
+    expect(settled(page).get_by_text("-----BEGIN")).to_have_count(0)
+    done = kongdp("start", "-c", str(node.prefix / "kongdp.conf"), env=node.env)
+    assert done.returncode == 0, done.stderr + node.log()
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
 
 
 def _node_stops(page: Page, docker: Docker) -> None:

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import GRAVE, Watch, new_context
 from tests.support.cluster import ControlPlane, free_port, http
+from tests.support.hostile import HOSTILE, is_clean
 from tests.support.openapi import as_json, openapi
 
 pytestmark = pytest.mark.system
@@ -25,12 +26,13 @@ def portal(tmp_path: Path) -> Iterator[ControlPlane]:
 
 
 def looked_at(page: Page) -> None:
-    """axe finds nothing grave, and no width scrolls sideways."""
+    """axe finds nothing grave, no width scrolls sideways, and no payload has run."""
     found = page.evaluate("() => axe.run()")
     assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"] if each["impact"] in GRAVE] == []
     for width in (360, 800, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (page.url, width)
+    assert is_clean(page), page.url
 
 
 def test_a_developer_finds_a_service_and_gets_a_key(
@@ -43,9 +45,12 @@ def test_a_developer_finds_a_service_and_gets_a_key(
     http(
         "PUT",
         f"{catalogue}/document",
-        {"name": "a.md", "content": "# Welcome\n\n<script>document.title='x'</script>\n"},
+        {"name": "a.md", "content": f"# Welcome\n\n[click](javascript:pwned=1) {HOSTILE}\n"},
     )
-    spec = {"name": "pets.json", "content": as_json(openapi())}
+    assert http("PATCH", catalogue, {"description": HOSTILE}).status == 200
+    document = openapi()
+    document["info"] |= {"title": HOSTILE, "description": HOSTILE}
+    spec = {"name": "pets.json", "content": as_json(document)}
     assert http("PUT", f"{admin}/v2/catalogue/versions/{version}/spec", spec).status == 200
     http("PUT", f"{catalogue}/publication")
     registering = f"{admin}/v2/catalogue/versions/{version}/app-registration"
@@ -58,7 +63,7 @@ def test_a_developer_finds_a_service_and_gets_a_key(
         page.goto("/sign-up")
         looked_at(page)
         email = f"{scheme}@example.com"
-        page.get_by_label("Full name").fill("Ann")
+        page.get_by_label("Full name").fill(HOSTILE)
         page.get_by_label("E-mail address").fill(email)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign up").click()
@@ -78,6 +83,7 @@ def test_a_developer_finds_a_service_and_gets_a_key(
         page.get_by_role("link", name="New App").first.click()
         page.get_by_label("Application name").fill("Shop")
         page.get_by_label("Reference ID").fill(f"shop-{scheme}")
+        page.get_by_label("Description").fill(HOSTILE)
         page.get_by_role("button", name="Create").click()
         page.get_by_role("link", name="Catalog", exact=True).click()
         page.get_by_role("link", name="example_service").click()

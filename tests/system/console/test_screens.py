@@ -1,34 +1,25 @@
 """Every screen, with hostile text wherever text can be: nothing runs, nothing leaves, axe is content, nothing overlaps."""
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import overflow, settled, violations
+from tests.support.browser import Watch, new_context, overflow, settled, violations
 from tests.support.cluster import http as ask
-from tests.system.console.conftest import ConsolePlane
+from tests.support.hostile import HOSTILE, PAYLOADS, TAGS, is_clean
+from tests.system.console.conftest import ConsolePlane, add_nodes
 
 pytestmark = pytest.mark.system
 Visit = Callable[..., Page]
 Take = Callable[[Page, str], None]
 
 FOCUS_ON_NAME = "document.activeElement.getAttribute('aria-label') === 'Name *'"
-WIDTHS = (1440, 820, 390)
-# Each would set `pwned`, were it taken for anything but text.
-PAYLOADS = (
-    "<img src=x onerror=pwned=1>",
-    "<script>pwned=1</script>",
-    "{{constructor.constructor('pwned=1')()}}",
-    "${pwned=1}`${pwned=1}`",
-    '"><svg onload=pwned=1>',
-    "javascript:pwned=1",
-)
-HOSTILE = " ".join(PAYLOADS)
-# A tag has no slash and no comma.
-TAGS = [each for each in PAYLOADS if "/" not in each]
+WIDTHS = (1200, 820, 390)
 
 
 class Seeded:
@@ -54,6 +45,8 @@ class Seeded:
             },
         )
         self._documents(service["id"], version["id"])
+        node = self._node(group["id"])
+        self._person(group["id"])
         self.service, self.version, self.group, self.route = service, version, group, made["routes"][0]
         self.paths = (
             "/",
@@ -68,10 +61,14 @@ class Seeded:
             "/portal?tab=applications",
             "/runtimes",
             f"/runtimes/{group['id']}",
+            f"/runtimes/{group['id']}/instances/{node}",
+            f"/runtimes/{group['id']}/revisions",
             f"/runtimes/{group['id']}/configure",
             f"/runtimes/{group['id']}/configure?tab=linux",
             f"/runtimes/{group['id']}/configure?tab=kubernetes",
             "/certificates",
+            f"/certificates?group={group['id']}",
+            *("/audit", "/accounts"),
         )
 
     def _documents(self, service: str, version: str) -> None:
@@ -99,6 +96,24 @@ class Seeded:
         }
         self._made("/v2/portal/applications", application)
 
+    def _node(self, group: str) -> str:
+        """A data plane that says hostile things of itself."""
+        error = json.dumps({"name": HOSTILE, "message": HOSTILE, "config_hash": "1" * 32})
+        labels = json.dumps({PAYLOADS[0]: HOSTILE})
+        (node,) = add_nodes(self._plane, group, [HOSTILE], ip=HOSTILE, version=HOSTILE, labels=labels, last_error=error)
+        return node
+
+    def _person(self, group: str) -> None:
+        """A user with a hostile name, who does something everywhere: audit, history, certificates."""
+        name, password = HOSTILE.replace(":", " ")[:128].strip(), "a long enough password"
+        self._made("/v2/users", {"name": name, "password": password, "role": "admin"})
+        shown = {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+        admin = self._plane.admin
+        assert ask("DELETE", f"{admin}/v2/users/{quote(HOSTILE, safe='')}", headers=shown).status == 404
+        for path, body in (("data-plane-certificates", None), ("core-entities/services", {"name": "x", "host": "x"})):
+            answer = ask("POST", f"{admin}/v2/control-planes/{group}/{path}", body, headers=shown)
+            assert answer.status == 201, answer.body
+
     def _made(self, path: str, body: Any) -> dict[str, Any]:
         answer = ask("POST", f"{self._plane.admin}{path}", body)
         assert answer.status == 201, answer.body
@@ -110,14 +125,6 @@ class Seeded:
 def seeded(console: ConsolePlane) -> Seeded:
     """Hostile text in the shared control plane."""
     return Seeded(console)
-
-
-def is_clean(page: Page) -> bool:
-    """Whether no payload has run, and none has become an element."""
-    found: bool = page.evaluate(
-        "typeof pwned === 'undefined' && !document.querySelector('img[src=\"x\"], svg[onload], [onerror]')"
-    )
-    return found
 
 
 def test_every_screen(seeded: Seeded, visitor: Visit, picture: Take) -> None:
@@ -151,6 +158,9 @@ def test_dialogs_and_menus(seeded: Seeded, visitor: Visit) -> None:
     def look(what: str) -> None:
         expect(page.get_by_role("dialog").or_(page.get_by_role("menu")).first).to_be_visible()
         found.extend(f"{what}: {each}" for each in violations(page))
+        page.emulate_media(color_scheme="dark")
+        found.extend(f"{what} in the dark: {each}" for each in violations(page, "color-contrast"))
+        page.emulate_media(color_scheme="light")
         if not is_clean(page):
             found.append(f"{what}: a payload has run")
         page.keyboard.press("Escape")
@@ -162,10 +172,27 @@ def test_dialogs_and_menus(seeded: Seeded, visitor: Visit) -> None:
         page.get_by_role("button", name="Actions").click()
         page.get_by_role("menuitem", name=action).click()
         look(action)
+    # A complaint about a field that is folded away opens the fold.
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Edit implementation").click()
+    fold = page.get_by_text("View 6 Advanced Fields")
+    fold.click()
+    page.get_by_label("Retries").fill("99999")
+    fold.click()
+    expect(page.get_by_label("Retries")).to_be_hidden()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("value should be between 0 and 32767")).to_be_visible()
+    look("a complaint")
     page.get_by_role("button", name="New Route").click()
     look("New Route")
     page.get_by_role("button", name="Export").click()
     look("Export")
+    page.goto("/portal?tab=developers")
+    settled(page).get_by_role("button", name="Revoke").first.click()
+    expect(
+        page.get_by_role("dialog", name="Revoke access").get_by_text("the keys of their applications")
+    ).to_be_visible()
+    look("Revoke")
     assert found == [], "\n".join(found)
 
 
@@ -181,10 +208,10 @@ def test_a_page_that_is_not_there(visitor: Visit, watch: Any) -> None:
     watch.problems = [each for each in watch.problems if "404" not in each]
 
 
-def test_the_journey_by_keyboard_alone(console: ConsolePlane, visitor: Visit) -> None:
-    """From the list to a version with an implementation, without a mouse."""
-    page = visitor("/services")
-    settled(page)
+def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, watch: Watch) -> None:
+    """From the sign-in form to the copied script, without a mouse."""
+    context = new_context(browser, console.console, permissions=["clipboard-read", "clipboard-write"])
+    page = watch.over(context.new_page())
 
     def tab_to(name: str) -> None:
         for _ in range(80):
@@ -192,47 +219,75 @@ def test_the_journey_by_keyboard_alone(console: ConsolePlane, visitor: Visit) ->
             shown = page.evaluate(
                 "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || '').trim()"
             )
-            if shown.replace("add\n", "").replace("\n", " ").startswith(name):
+            if shown.split("\n")[-1].startswith(name):
                 return
         raise AssertionError(f"no way to {name!r} by keyboard; it ends at {shown!r}")
 
+    def enter(name: str) -> None:
+        tab_to(name)
+        page.keyboard.press("Enter")
+
+    page.goto("/services")
+    # The first field has the focus by itself.
+    page.keyboard.type("admin")
+    page.keyboard.press("Tab")
+    page.keyboard.type(console.password)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/services")
+    settled(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
-    tab_to("New service")
-    page.keyboard.press("Enter")
+    enter("New service")
     tab_to("Display name")
     page.keyboard.type("by keyboard")
-    tab_to("Version name")
-    page.keyboard.type("v.1")
-    tab_to("Create")
-    page.keyboard.press("Enter")
+    enter("Create")
     expect(page.get_by_role("heading", name="by keyboard", exact=True)).to_be_visible()
-    tab_to("v.1")
+    settled(page)
+    enter("New Version")
+    tab_to("Version Name")
+    page.keyboard.type("v.1")
+    # A look at the list of groups, of which one is chosen already.
+    tab_to("Runtime group")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("option", name="default", exact=True)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Escape")
+    enter("Create")
     expect(page.get_by_role("heading", name="v.1", exact=True)).to_be_visible()
     settled(page)
-    tab_to("New Implementation")
-    page.keyboard.press("Enter")
+    enter("New Implementation")
     expect(page.get_by_role("dialog", name="Create Implementation")).to_be_visible()
     # The first field has the focus by itself.
     page.wait_for_function(FOCUS_ON_NAME)
     page.keyboard.type("keyboard_service")
     tab_to("URL")
     page.keyboard.type("http://127.0.0.1:9")
-    tab_to("Next")
-    page.keyboard.press("Enter")
+    enter("Next")
     expect(page.get_by_role("heading", name="Add a Route")).to_be_visible()
     page.wait_for_function(FOCUS_ON_NAME)
     page.keyboard.type("keyboard_route")
     tab_to("Path")
     page.keyboard.type("no-slash")
-    tab_to("Create")
-    page.keyboard.press("Enter")
+    enter("Create")
     # The API's complaint stands at the field, which has the focus: the mistake can be mended at once.
     expect(page.get_by_text("should start with: /")).to_be_visible()
     page.wait_for_function("document.activeElement.getAttribute('aria-label') === 'Path'")
     page.keyboard.press("Home")
     page.keyboard.type("/")
-    tab_to("Create")
-    page.keyboard.press("Enter")
+    enter("Create")
     expect(page.get_by_role("link", name="keyboard_route")).to_be_visible()
+    settled(page)
+    enter("Runtime Manager")
+    expect(page.get_by_role("link", name="default", exact=True)).to_be_visible()
+    settled(page)
+    enter("default")
+    expect(page.get_by_role("heading", name="Runtime Instances")).to_be_visible()
+    settled(page)
+    enter("Configure Runtime")
+    expect(page.get_by_role("heading", name="Configure New Runtime")).to_be_visible()
+    settled(page)
+    enter("Copy Script")
+    expect(page.get_by_text("Copied")).to_be_attached()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("curl ")
+    enter("Done")
+    expect(page.get_by_role("heading", name="Runtime Instances")).to_be_visible()
+    context.close()

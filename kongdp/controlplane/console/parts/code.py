@@ -21,6 +21,15 @@ def code(text: str, *, button: str = "Copy", label: str = "", is_folded: bool = 
     return box
 
 
+def copy_icon(label: str) -> None:
+    """A small button that copies the `.copy-text` beside it, within a `.copyable`."""
+    button = ui.button(icon="content_copy", color=None).props("flat round dense no-caps").classes("icon-button")
+    button.props["aria-label"] = label
+    button.on("click", js_handler="(event) => consoleCopy(event)")
+    with button:
+        ui.tooltip(label)
+
+
 def _text(text: str, label: str) -> None:
     with ui.element("pre").props('tabindex="0"') as block:
         block.props["aria-label"] = label

@@ -5,10 +5,13 @@ moment in UTC as their title. Cold.
 """
 
 import time
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from nicegui import ui
+
+from kongdp.controlplane.console.parts.code import copy_icon
 
 Tone = Literal["good", "warn", "bad", "idle"]
 SYMBOLS: dict[str, str] = {"good": "check_circle", "warn": "warning", "bad": "error", "idle": "remove_circle_outline"}
@@ -16,15 +19,17 @@ SYMBOLS: dict[str, str] = {"good": "check_circle", "warn": "warning", "bad": "er
 JUST_NOW_S = 45
 
 
-def facts(pairs: list[tuple[str, str]]) -> None:
-    """A list of names and values."""
+def facts(pairs: Sequence[tuple[str, str]], *, copied: Collection[str] = ()) -> None:
+    """A list of names and values; those named in `copied` have a button that copies them."""
     with ui.element("dl").classes("facts"):
         for name, value in pairs:
             with ui.element("div"):
                 with ui.element("dt"):
                     ui.label(name)
-                with ui.element("dd"):
-                    ui.label(value or "–")
+                with ui.element("dd").classes("copyable" if name in copied and value else ""):
+                    ui.label(value or "–").classes("copy-text")
+                    if name in copied and value:
+                        copy_icon(f"Copy {name}")
 
 
 def pill(text: str, tone: Tone) -> ui.element:

@@ -37,6 +37,8 @@ class Form:
 
     def __init__(self) -> None:
         self.fields: dict[str, Field] = {}
+        # Puts complaints elsewhere: where what the API calls by several names is one field here.
+        self.moved: Callable[[dict[str, str]], dict[str, str]] = dict
         self._problem: ui.label | None = None
 
     # fields
@@ -142,7 +144,7 @@ class Form:
         """Show the API's complaints."""
         prefix = f"{below}." if below else ""
         fields = {name.removeprefix(prefix): text for name, text in error.fields.items()}
-        if not self.show(fields):
+        if not self.show(self.moved(fields)):
             self._tell(said(error))
 
     def show(self, problems: Mapping[str, str]) -> bool:
@@ -155,6 +157,7 @@ class Form:
                 elsewhere.append(text if name.startswith("@") else f"{name}: {text}")
                 continue
             field.element.error = text
+            _unfold(field.element)
             first = first or field
         if elsewhere:
             self._tell("; ".join(elsewhere))
@@ -191,6 +194,13 @@ class Form:
             element.props("aria-required=true")
         self.fields[name] = Field(name, element, read)
         return element
+
+
+def _unfold(element: ui.element) -> None:
+    """Open what a field is folded away in."""
+    for each in element.ancestors():
+        if each.tag == "details":
+            each.run_method("setAttribute", "open", "")
 
 
 def split_lines(raw: Any) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from kongdp.controlplane.console.asking import RefusedError
+from kongdp.controlplane.console.parts.facts import moment
 
 PERIOD_S = 1.0
 # After failures the next reading waits, twice as long each time, up to this.
@@ -27,10 +28,14 @@ class Live:
         self._is_paused = False
         self._is_seen = True
         self._failures = 0
+        # When the first of them was.
+        self._since = 0.0
         self._not_before = 0.0
-        with ui.element("div").classes("live").props(f'role="status" data-period="{period_s}"') as self._box:
+        with ui.element("div").classes("live").props('role="status"') as self._box:
             self._symbol = ui.icon("circle").props('aria-hidden="true"')
             self._text = ui.label("Live").classes("live-text")
+            # The browser's own, which this side leaves empty.
+            ui.label("").classes("live-offline")
             self._button = ui.button("Pause", on_click=self._toggle, color=None).props("no-caps flat dense")
             self._button.classes("live-button")
         self._timer = ui.timer(period_s, self._tick, immediate=False)
@@ -57,12 +62,13 @@ class Live:
     def _succeeded(self) -> None:
         if self._failures:
             self._show("on", "Live")
-        self._failures = 0
+        self._failures, self._since = 0, 0.0
 
     def _failed(self, why: str) -> None:
         self._failures += 1
         self._not_before = time.monotonic() + min(WAIT_S_MAX, PERIOD_S * 2**self._failures)
-        self._show("stale", f"Stale: {why}")
+        self._since = self._since or time.time()
+        self._show("stale", f"Stale since {moment(self._since)}: {why}")
 
     def _seen(self, is_seen: bool) -> None:
         self._is_seen = is_seen

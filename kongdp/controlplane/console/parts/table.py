@@ -19,19 +19,25 @@ PAGE_SIZE = 25
 Row = dict[str, Any]
 Kind = Literal["text", "link", "pill", "code", "time", "life", "actions"]
 SEARCH_WAIT_MS = 300
+# With so many columns a row needs the width of a desktop; with less room its cells stand below each other (console.css).
+WIDE = 8
 
-# Vue templates; values are bound, so they stay text.
+# Vue templates; values are bound, so they stay text. A cell has its column's name for when it stands below another.
 _SLOTS: Mapping[str, str] = {
-    "link": """<q-td :props="props"><a v-if="props.row[props.col.name + '_href']" class="link"
+    "text": """<q-td :props="props" :data-label="props.col.label">{{ props.value }}</q-td>""",
+    "link": """<q-td :props="props" :data-label="props.col.label"><a v-if="props.row[props.col.name + '_href']" class="link"
         :href="props.row[props.col.name + '_href']">{{ props.value }}</a><span v-else>{{ props.value }}</span></q-td>""",
-    "pill": """<q-td :props="props"><span v-if="props.value" :class="'pill pill-' + props.row[props.col.name + '_tone']">
+    "pill": """<q-td :props="props" :data-label="props.col.label"><span v-if="props.value"
+        :class="'pill pill-' + props.row[props.col.name + '_tone']">
         <q-icon :name="props.row[props.col.name + '_symbol']" aria-hidden="true" /><span>{{ props.value }}</span></span>
         <div v-if="props.row[props.col.name + '_note']" class="note">{{ props.row[props.col.name + '_note'] }}</div></q-td>""",
-    "code": """<q-td :props="props"><code :title="props.row[props.col.name + '_title'] || null">{{ props.value }}</code>
+    "code": """<q-td :props="props" :data-label="props.col.label"><code
+        :title="props.row[props.col.name + '_title'] || null">{{ props.value }}</code>
         </q-td>""",
-    "time": """<q-td :props="props"><time v-if="props.value" :title="new Date(props.value * 1000).toISOString()">
+    "time": """<q-td :props="props" :data-label="props.col.label"><time v-if="props.value"
+        :title="new Date(props.value * 1000).toISOString()">
         {{ new Date(props.value * 1000).toLocaleString() }}</time></q-td>""",
-    "life": """<q-td :props="props"><div class="life" role="img"
+    "life": """<q-td :props="props" :data-label="props.col.label"><div class="life" role="img"
         :aria-label="Math.round(props.value * 100) + ' % of its life is over'"><span :style="{width: props.value * 100 + '%'}">
         </span></div><div class="note">{{ props.row[props.col.name + '_note'] }}</div></q-td>""",
     "actions": """<q-td :props="props" class="row-actions"><q-btn v-for="each in props.value" :key="each.key" flat dense
@@ -98,9 +104,10 @@ class PagedTable:
         self.table = ui.table(rows=[], columns=[_quasar(each) for each in columns], row_key="id")
         self.table.props('flat bordered hide-pagination no-data-label="Nothing found" :rows-per-page-options="[0]"')
         self.table.props["table-aria-label"] = label
+        if len(columns) >= WIDE:
+            self.table.classes("wide")
         for column in columns:
-            if column.kind in _SLOTS:
-                self.table.add_slot(f"body-cell-{column.name}", _SLOTS[column.kind])
+            self.table.add_slot(f"body-cell-{column.name}", _SLOTS[column.kind])
         if act is not None:
             self.table.on("act", lambda event: act(str(event.args["act"]), str(event.args["key"])))
         with ui.element("div").classes("pager") as self._pager:
@@ -131,7 +138,12 @@ class PagedTable:
         self._pager.visible = self._total > wanted.size or wanted.number > 1
 
     async def _go(self, step: int) -> None:
-        await self._want(Wanted(max(1, self._wanted.number + step), self._wanted.size, self._wanted.search))
+        wanted = Wanted(max(1, self._wanted.number + step), self._wanted.size, self._wanted.search)
+        if self._address is None:
+            await self._want(wanted)
+        else:
+            # A page of its own: the browser's "back" leads to the one before.
+            ui.navigate.to(self._address_of(wanted))
 
     async def _on_search(self) -> None:
         await self._want(Wanted(1, self._wanted.size, str(self._search.value or "")))
@@ -139,9 +151,12 @@ class PagedTable:
     async def _want(self, wanted: Wanted) -> None:
         self._wanted = wanted
         if self._address is not None:
-            page = wanted.number if wanted.number > 1 else None
-            ui.navigate.history.replace(self._address(page=page, q=wanted.search))
+            ui.navigate.history.replace(self._address_of(wanted))
         await self.refresh()
+
+    def _address_of(self, wanted: Wanted) -> str:
+        assert self._address is not None
+        return self._address(page=wanted.number if wanted.number > 1 else None, q=wanted.search)
 
 
 def _enable(button: ui.button, is_enabled: bool) -> None:

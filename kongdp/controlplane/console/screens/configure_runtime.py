@@ -4,6 +4,8 @@ House rules: the command has no secret in it (the script asks for the password, 
 A generated certificate is shown once; nothing of it is kept but its number. Source: walkthrough, section 8.
 """
 
+import re
+import shlex
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +27,8 @@ FILES = (
     ("ca_cert", "Root CA Certificate", "ca.crt"),
 )
 PORT = 8000
+# A name or an address, with or without a port.
+HOST = re.compile(r"[A-Za-z0-9_.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\]:\d+")
 # Where a data plane takes the counter listener to be when nothing is said.
 TELEMETRY_PORT = 8006
 NAME_INSIDE = "kongdp-control-plane"
@@ -43,9 +47,9 @@ async def configure(visit: Visit, group: str, tab: str = "docker", host: str = "
         current,
         label="Platform",
     )
-    place = _place(visit, found, host)
+    place = place_of(visit, found, host)
     with layout.card(dict(TABS)[current]), ui.element("div").classes("form"):
-        _where(visit, place, port)
+        _where(visit, place, port if current == "docker" else None)
         if current == "docker":
             _docker(visit, found, place, port)
         else:
@@ -54,27 +58,35 @@ async def configure(visit: Visit, group: str, tab: str = "docker", host: str = "
         main_link("Done", at("/runtimes/{}", found["id"]))
 
 
-def _place(visit: Visit, group: Mapping[str, Any], host: str) -> str:
+def place_of(visit: Visit, group: Mapping[str, Any], host: str) -> str:
     """Where data planes reach this control plane: what was typed, else the name it was given, else the browser's."""
     usual = str(group["config"]["control_plane_endpoint"])
     if not host and usual.rpartition(":")[0] != socket.gethostname():
         return usual
-    host = host or visit.host
+    if not HOST.fullmatch(host):
+        # Out of an address that anybody could have sent: it ends in a command and in files.
+        host = visit.host
     return host if ":" in host else f"{host}:{usual.rpartition(':')[2]}"
 
 
-def _where(visit: Visit, place: str, port: int) -> None:
+def _where(visit: Visit, place: str, port: int | None) -> None:
+    """Addresses that the command has in it; without a port it has none: the settings are the operator's to complete."""
     form = Form()
     with ui.element("div").classes("form-row"):
-        host = form.text("host", "Control plane", place, hint="As the data plane reaches it: host and port")
-        number = form.number("port", "Proxy port", port, hint="Where the data plane takes requests")
+        shown = [form.text("host", "Control plane", place, hint="As the data plane reaches it: host and port")]
+        if port is not None:
+            shown.append(form.number("port", "Proxy port", port, hint="Where the data plane takes requests"))
 
     def change() -> None:
         values = form.values()
-        if values is not None:
-            ui.navigate.to(visit.address(host=values["host"], port=values["port"]))
+        if values is None:
+            return
+        if values["host"] and not HOST.fullmatch(values["host"]):
+            form.show({"host": "must be a host and a port, such as gateway.example:8005"})
+            return
+        ui.navigate.to(visit.address(**values))
 
-    for field in (host, number):
+    for field in shown:
         field.on("keydown.enter", change)
         field.on("blur", lambda field=field, was=field.value: change() if field.value != was else None)
 
@@ -83,11 +95,13 @@ def command(visit: Visit, group: Mapping[str, Any], place: str, port: int) -> st
     """The one command. The fingerprint proves the control plane before anything is sent to it."""
     fingerprint = group["config"]["ca_fingerprint"]
     telemetry = _telemetry(group, place)
-    counters = "" if telemetry.endswith(f":{TELEMETRY_PORT}") else f" -te {telemetry}"
-    return (
-        f"curl -fsSk https://{place}/runtime-setup.sh -o runtime-setup.sh && sh runtime-setup.sh"
-        f" -c {place} -f {fingerprint} -u {visit.identity.name} -g {group['id']} -pp {port}{counters}"
-    )
+    script = ["sh", "runtime-setup.sh", "-c", place, "-f", fingerprint, "-u", visit.identity.name, "-g", group["id"]]
+    script += ["-pp", str(port)]
+    if not telemetry.endswith(f":{TELEMETRY_PORT}"):
+        script += ["-te", telemetry]
+    fetch = ["curl", "-fsSk", f"https://{place}/runtime-setup.sh", "-o", "runtime-setup.sh"]
+    # A name may have any character; in the shell it is one word.
+    return f"{shlex.join(fetch)} && {shlex.join(script)}"
 
 
 def _telemetry(group: Mapping[str, Any], place: str) -> str:

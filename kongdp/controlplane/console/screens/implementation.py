@@ -18,6 +18,8 @@ from kongdp.controlplane.console.visit import Visit
 BY_URL, BY_PARTS = "Add using URL", "Add using Protocol, Host and Path"
 NAME_HINT = "Letters, digits and . - _ ~ :"
 PROTOCOLS = ("http", "https")
+# What a URL is to the API.
+URL_PARTS = ("protocol", "host", "path", "port")
 REDIRECT_CODES = (426, 301, 302, 307, 308)
 TIMEOUT_HINT = "In milliseconds"
 TLS_VERIFY = {"": "Use default system setting", "on": "On", "off": "Off"}
@@ -43,6 +45,7 @@ class ServiceFields:
 
     def __init__(self, service: Mapping[str, Any] | None = None) -> None:
         self.form = Form()
+        self.form.moved = self._moved
         self._is_new = service is None
         row = {**USUAL_SERVICE, **{key: value for key, value in (service or {}).items() if value is not None}}
         form = self.form
@@ -84,6 +87,14 @@ class ServiceFields:
             form.lines("tags", "Tags", tags)
             form.switch("enabled", "Enabled", row["enabled"])
 
+    def _moved(self, problems: dict[str, str]) -> dict[str, str]:
+        """Complaints about parts of a URL, where it is one field."""
+        parts = [f"{name}: {problems[name]}" for name in URL_PARTS if name in problems]
+        if not parts or self.way.value != BY_URL:
+            return problems
+        others = {name: text for name, text in problems.items() if name not in URL_PARTS}
+        return {"url": f"Error: invalid URL ({'; '.join(parts)})", **others}
+
     def read(self) -> dict[str, Any] | None:
         """The Gateway service as the API takes it; None when something is wrong, which is shown."""
         values = self.form.values()
@@ -94,8 +105,7 @@ class ServiceFields:
         if missing:
             self.form.show(missing)
             return None
-        parts = ("protocol", "host", "path", "port")
-        place = {"url": values["url"]} if is_url else {name: values[name] or None for name in parts}
+        place = {"url": values["url"]} if is_url else {name: values[name] or None for name in URL_PARTS}
         client = values["client_certificate"].strip()
         authorities = split_lines(values["ca_certificates"].replace(",", "\n"))
         row = {

@@ -104,9 +104,13 @@ async def _developers(visit: Visit, page: int) -> None:
             each = await visit.ask.get(path)
             goes = [f"the developer {each['email']}", "their applications, with all keys"]
             confirm("Delete developer", lambda: _deleted(visit, path, table), goes=goes)
-            return
-        await visit.ask.patch(path, {"status": act})
-        await table.refresh()
+        elif act == "revoked":
+            each = await visit.ask.get(path)
+            goes = [f"the access of {each['email']} to the portal", "the keys of their applications"]
+            stays = "Their applications stay. Approved again, they need new keys."
+            _ask_to_revoke(lambda: _decided(visit, path, act, table), goes, stays)
+        else:
+            await _decided(visit, path, act, table)
 
     table = _table(visit, columns, "/v2/portal/developers", row, "Developers", page, act)
     await table.refresh()
@@ -185,9 +189,11 @@ async def _requests(visit: Visit, page: int) -> None:
                 lambda: _deleted(visit, path, table),
                 goes=["the registration; it may be asked for again"],
             )
-            return
-        await visit.ask.patch(path, {"status": act})
-        await table.refresh()
+        elif act == "revoked":
+            goes = ["the application's access to this version: requests with its keys are refused"]
+            _ask_to_revoke(lambda: _decided(visit, path, act, table), goes, "It can be approved again.")
+        else:
+            await _decided(visit, path, act, table)
 
     table = PagedTable(
         columns, fetch, label="Requests", page=page, address=visit.address, act=act, empty=_nothing("Requests")
@@ -227,6 +233,15 @@ def _nothing(label: str) -> Callable[[], None]:
         "Requests": "An application that asks for a version without Auto-Approve waits here.",
     }
     return lambda: states.empty(f"No {label.lower()} yet", hints[label], icon="group")
+
+
+def _ask_to_revoke(revoke: Callable[[], Awaitable[None]], goes: list[str], stays: str) -> None:
+    confirm("Revoke access", revoke, goes=goes, action="Revoke", stays=stays)
+
+
+async def _decided(visit: Visit, path: str, status: str, table: PagedTable) -> None:
+    await visit.ask.patch(path, {"status": status})
+    await table.refresh()
 
 
 async def _deleted(visit: Visit, path: str, table: PagedTable) -> None:

@@ -21,6 +21,7 @@ from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.visit import Visit, screen
 
 HUB = ("Service Hub", "/services")
+UNPUBLISHED = "Keys of applications stay good. Publishing it again brings the page back."
 
 
 @screen("/services/{service}", title="Service", menu="services")
@@ -76,16 +77,24 @@ async def versions_of(visit: Visit, service_id: str) -> list[dict[str, Any]]:
     return found
 
 
+def mean_latency(record: Mapping[str, Any]) -> str:
+    """How long a request took from end to end, on average."""
+    mean = record["latency_ms_mean"]
+    return "–" if mean is None else f"{mean:,.0f} ms" if mean >= 10 else f"{mean:.1f} ms"
+
+
 async def _facts(visit: Visit, service: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> None:
     record = await visit.ask.get(at("/v2/catalogue/services/{}/status-codes", service["id"]), frame="24h")
     with ui.element("div").classes("tiles"):
         tile("Request Count (24 hours)", number(record["total"]))
+        tile("Avg. Latency (24 hours)", mean_latency(record))
         tile("Requests ever", number(sum(record["ever"].values())))
         tile("Versions", number(len(versions)))
+    proxy_url = (await visit.ask.get("/v2/portal/settings"))["proxy_url"]
     with layout.card("Facts"):
         portal = "Published" if service["published"] else "Not published"
         times = [("Created", moment(service["created_at"])), ("Modified", moment(service["updated_at"]))]
-        facts([("Dev Portal", portal), *times])
+        facts([("Proxy URL", proxy_url), ("Dev Portal", portal), *times], copied=("Proxy URL",))
         if service["labels"]:
             with ui.element("div").classes("actions").style("margin-top:12px"):
                 for key, value in service["labels"].items():
@@ -148,11 +157,17 @@ async def _document(visit: Visit, service: Mapping[str, Any]) -> None:
 async def publish(visit: Visit, service: Mapping[str, Any]) -> None:
     """**Publish to Portal**, or **Unpublish from Portal**: description, document, and the specs of all versions."""
     path = at("/v2/catalogue/services/{}/publication", service["id"])
-    if service["published"]:
-        await visit.ask.delete(path)
-    else:
+    if not service["published"]:
         await visit.ask.put(path)
-    ui.navigate.reload()
+        ui.navigate.reload()
+        return
+
+    async def unpublish() -> None:
+        await visit.ask.delete(path)
+        ui.navigate.reload()
+
+    goes = [f"the page of {service['name']} in the Dev Portal, with its document and specs"]
+    confirm("Unpublish from Portal", unpublish, goes=goes, stays=UNPUBLISHED, action="Unpublish")
 
 
 def _version_row(service: Mapping[str, Any], version: Mapping[str, Any]) -> None:

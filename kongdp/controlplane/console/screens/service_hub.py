@@ -10,7 +10,7 @@ from nicegui import ui
 
 from kongdp.controlplane.access import DEFAULT
 from kongdp.controlplane.console import layout
-from kongdp.controlplane.console.asking import at
+from kongdp.controlplane.console.asking import RefusedError, at
 from kongdp.controlplane.console.parts import states
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import dialog
@@ -132,6 +132,7 @@ def _address(service: dict[str, Any]) -> str:
 def new_service(visit: Visit) -> None:
     """The dialog **New service**: display name, description, and a first version if wanted."""
     form = Form()
+    made: dict[str, Any] = {}
     with dialog("New service") as shown:
         with ui.element("div").classes("form"):
             form.text("name", "Display name", hint=NAME_HINT, is_required=True)
@@ -144,17 +145,21 @@ def new_service(visit: Visit) -> None:
             if values is None:
                 return
             version = values.pop("version")
-            made: dict[str, Any] = {}
 
-            async def call() -> None:
+            async def make_service() -> None:
                 made.update(await visit.ask.post("/v2/catalogue/services", values))
 
-            if not await form.submit(call):
-                return
-            if version:
-                body = {"name": version, "group": DEFAULT}
-                await visit.ask.post(at("/v2/catalogue/services/{}/versions", made["id"]), body)
-            ui.navigate.to(_address(made))
+            async def make_version() -> None:
+                path = at("/v2/catalogue/services/{}/versions", made["id"])
+                try:
+                    await visit.ask.post(path, {"name": version, "group": DEFAULT})
+                except RefusedError as error:
+                    error.fields = {"version": error.fields["name"]} if "name" in error.fields else error.fields
+                    raise
+
+            # The service is there when its version is refused: the next attempt makes the version alone.
+            if (made or await form.submit(make_service)) and (not version or await form.submit(make_version)):
+                ui.navigate.to(_address(made))
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)

@@ -10,13 +10,15 @@ from nicegui import ui
 
 from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at, maybe
-from kongdp.controlplane.console.parts import states
+from kongdp.controlplane.console.parts import entity_form, states
 from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button, quiet_link
 from kongdp.controlplane.console.parts.code import code
 from kongdp.controlplane.console.parts.declaration import declaration
 from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.entity_form import Place
 from kongdp.controlplane.console.parts.facts import facts, moment, pill, tag
 from kongdp.controlplane.console.parts.form import Form
+from kongdp.controlplane.console.parts.kinds import KINDS
 from kongdp.controlplane.console.parts.status_codes import StatusCodes
 from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.screens import app_registration, implementation, spec_routes
@@ -105,7 +107,8 @@ async def _facts(
                 ("App registration", _registering(registration)),
                 ("Created", moment(found["created_at"])),
                 ("Modified", moment(found["updated_at"])),
-            ]
+            ],
+            copied=("Proxy URL",),
         )
 
 
@@ -131,7 +134,7 @@ def _routes(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any], *, 
         with layout.section("Routes"):
             if may_edit:
                 quiet_button("New Route", lambda: implementation.add_route(visit, made), icon="add")
-        with ui.element("div").classes("scroll-x"), ui.element("table").classes("plain-table"):
+        with ui.element("div").classes("scroll-x"), ui.element("table").classes("plain-table stacks"):
             with ui.element("thead"), ui.element("tr"):
                 for text in ("Name", "Methods", "Paths", "Hosts", ""):
                     with ui.element("th" if text else "td").props("scope=col" if text else ""):
@@ -145,26 +148,33 @@ def _route_row(
     visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any], route: dict[str, Any], *, may_edit: bool
 ) -> None:
     with ui.element("tr"):
-        with ui.element("td"), layout.link(at("/runtimes/{}/routes/{}", found["group_id"], route["id"])):
+        with _cell("Name"), layout.link(at("/runtimes/{}/routes/{}", found["group_id"], route["id"])):
             ui.label(route.get("name") or route["id"])
-        for name, usual in (("methods", "any"), ("paths", "any"), ("hosts", "any")):
-            with ui.element("td"), ui.element("div").classes("actions"):
-                for each in route.get(name) or [usual]:
+        for label in ("Methods", "Paths", "Hosts"):
+            with _cell(label), ui.element("div").classes("actions"):
+                for each in route.get(label.lower()) or ["any"]:
                     tag(each)
-        with ui.element("td"), ui.element("div").classes("actions"):
+        with _cell(""), ui.element("div").classes("actions"):
             if may_edit:
                 quiet_button("Edit", lambda: implementation.edit_route(visit, found, made, route))
                 if len(made["routes"]) > 1:
                     quiet_button("Delete", lambda: _delete_route(visit, found, route))
 
 
+def _cell(label: str) -> ui.element:
+    """A cell that says its column's name where cells stand below each other."""
+    return ui.element("td").props(f'data-label="{label}"')
+
+
 async def _plugins(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Section **Plugins**: those of the Gateway service; they are edited with the group's."""
+    """Section **Plugins**: those of the Gateway service; each has its page among the group's."""
     path = at("/v2/control-planes/{}/core-entities/services/{}/plugins", found["group_id"], made["service"]["id"])
     plugins = (await visit.ask.get(path))["items"]
     with layout.card("Plugins"):
         with layout.section("Plugins"):
             quiet_link("All plugins of the group", at("/runtimes/{}/plugins", found["group_id"]))
+            if visit.may("editor", found["group_id"]):
+                quiet_button("Add plugin", lambda: _add_plugin(visit, found, made), icon="add")
         if not plugins:
             ui.label("None on this version. Plugins authenticate, limit, transform and observe requests.").classes(
                 "hint"
@@ -176,6 +186,14 @@ async def _plugins(visit: Visit, found: Mapping[str, Any], made: Mapping[str, An
                 pill("Enabled", "good") if plugin["enabled"] else pill("This plugin is Disabled", "idle")
                 for each in plugin.get("tags") or ():
                     tag(each)
+
+
+async def _add_plugin(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    async def shown_again() -> None:
+        ui.navigate.reload()
+
+    place = Place(visit.ask, found["group_id"], KINDS["services"], made["service"])
+    await entity_form.create(place, KINDS["plugins"], shown_again)
 
 
 async def _spec(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any], *, has_implementation: bool) -> None:

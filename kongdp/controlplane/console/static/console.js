@@ -1,16 +1,17 @@
 // The few things that only a browser can do: copy, notice that its tab is hidden, notice that the connection is gone.
 async function consoleCopy(event) {
   const button = event.currentTarget ?? event.target.closest("button");
-  const text = button.closest(".code").querySelector("code").textContent;
+  const box = button.closest(".code, .copyable");
+  const source = box.querySelector("code, .copy-text");
   let copied = true;
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(source.textContent);
   } catch {
     // Without HTTPS there is no clipboard but on loopback: select, so that one key copies.
     const range = document.createRange();
-    const details = button.closest(".code").querySelector("details");
+    const details = box.querySelector("details");
     if (details) details.open = true;
-    range.selectNodeContents(button.closest(".code").querySelector("code"));
+    range.selectNodeContents(source);
     getSelection().removeAllRanges();
     getSelection().addRange(range);
     copied = document.execCommand("copy");
@@ -27,7 +28,15 @@ document.addEventListener("visibilitychange", () => {
   if (window.socket?.connected) emitEvent("console-seen", !document.hidden);
 });
 
+// Since when there is no connection, in words; "" while there is one.
+let offline = "";
 setInterval(() => {
   const isGone = window.socket !== undefined && !window.socket.connected;
-  for (const each of document.querySelectorAll(".live")) each.toggleAttribute("data-offline", isGone);
+  if (!isGone) offline = "";
+  else offline ||= `Stale since ${new Date().toLocaleTimeString()}: no connection to the control plane`;
+  for (const each of document.querySelectorAll(".live")) {
+    each.toggleAttribute("data-offline", isGone);
+    const said = each.querySelector(".live-offline");
+    if (said.textContent !== offline) said.textContent = offline;
+  }
 }, 1000);
