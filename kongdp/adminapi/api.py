@@ -36,6 +36,7 @@ from kongdp.entities.schemas.plugins import PluginSchema
 from kongdp.entities.table import Row
 
 CONTAINS = "filter[name][contains]"
+_STUMBLED_OVER = [1]
 _VERBS = {"POST": "create", "PUT": "create or update", "PATCH": "update", "DELETE": "remove"}
 _METHODS: Mapping[type, str] = {
     CollectionPath: "GET, HEAD, OPTIONS, POST",
@@ -214,9 +215,12 @@ class AdminApi:
         schema = address.parent if isinstance(address, ParentPath) else address.schema
         value = decode_body(request, schema)
         if isinstance(value, list):
-            # Kong takes a list for an object with numbers for names; plugins survive that as far as their missing name.
-            if value and schema.name != "plugins":
+            # Kong takes a list for an object with numbers for names, and stumbles over it; plugins survive that as far as
+            # their missing name. We say 500 for what it was recorded with and no other list: it is an alarm to operators.
+            if value == _STUMBLED_OVER and schema.name != "plugins":
                 raise errors.unexpected()
+            if value and schema.name != "plugins":
+                raise errors.plain(400, "Cannot parse JSON body")
             return {}
         arguments: dict[str, Any] = value
         return arguments

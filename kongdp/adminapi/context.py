@@ -5,7 +5,7 @@ Values only; who mounts the API makes a NodeInfo and hands it in.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from kongdp.adminapi.messages import Request, Response
 from kongdp.adminapi.resources import Resources
@@ -21,13 +21,24 @@ TargetHealth: TypeAlias = Callable[[Row, Sequence[Row]], Mapping[str, tuple[str,
 ApplyConfig: TypeAlias = Callable[[Mapping[str, Any], str], Table | Awaitable[Table]]
 
 
+class LogLevel(Protocol):
+    """How much a node logs."""
+
+    @property
+    def now(self) -> str:
+        """The level in force, by Kong's name."""
+
+    def change(self, level: str, timeout_s: float) -> None:
+        """Another level for so many seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
     """What the Admin API says about the node it runs on, and what it may ask of it.
 
     `configuration`: the node's settings without secrets. `plugins`: those this node has; `plugin_versions` as `/` shows
     them (name -> {"version", "priority"}). Without a database, `apply_config` serves POST /config and `config_hash`
-    says which is in force.
+    says which is in force; with one, `log_level` may be changed.
     """
 
     node_id: str
@@ -42,6 +53,7 @@ class NodeInfo:
     target_health: TargetHealth | None = None
     apply_config: ApplyConfig | None = None
     config_hash: Callable[[], str] | None = None
+    log_level: LogLevel | None = None
 
 
 @dataclass(frozen=True, slots=True)

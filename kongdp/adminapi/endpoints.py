@@ -1,7 +1,7 @@
 """Paths of the Admin API that are no collection: the node, its schemas, tags, the health of upstreams.
 
 In: a request and the store.  Out: a response. Each handler is a row of `standard_endpoints`; /config has its own
-module.
+module, and so has what is about the node's workings.
 Source: kong/api/routes/{kong,plugins,tags,upstreams}.lua 3.9; answers of a live Kong 3.9.1.
 """
 
@@ -13,6 +13,7 @@ from kongdp.adminapi import errors
 from kongdp.adminapi.config_endpoint import get_config, post_config
 from kongdp.adminapi.context import Context, Handler
 from kongdp.adminapi.messages import Request, Response, decode_body, json_response
+from kongdp.adminapi.node_endpoints import node_endpoints
 from kongdp.adminapi.paging import Page, page_body, parse_page
 from kongdp.adminapi.store import Reader, TagFilter
 from kongdp.entities.addresses import parse_address
@@ -36,6 +37,7 @@ def standard_endpoints() -> dict[str, Mapping[str, Handler]]:
         "/config": {"GET": get_config, "POST": post_config},
         "/endpoints": {"GET": get_endpoints},
         **dict.fromkeys(FILTER_CHAINS, dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse_filter_chains)),
+        **node_endpoints(),
         "/plugins/enabled": {"GET": get_enabled_plugins},
         "/schemas/plugins/validate": {"POST": validate_plugin},
         "/schemas/plugins/{plugin}": {"GET": get_plugin_schema},

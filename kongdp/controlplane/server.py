@@ -38,6 +38,7 @@ from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.api.origins import Origins
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
+from kongdp.controlplane.log_level import LEVELS, NOTICE, ProcessLogLevel
 from kongdp.controlplane.plane import Options, Plane, open_plane
 from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 from kongdp.controlplane.prefix_lock import only_one
@@ -53,16 +54,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("kongdp.controlplane")
 # What requests in progress get to finish when the control plane stops.
 DRAIN_S = 5
-# nginx's level, which Kong logs its life at.
-NOTICE = 25
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "notice": NOTICE,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-    "crit": logging.CRITICAL,
-}
 # The largest message of a page of the console: its forms; files are uploaded by HTTP.
 SOCKET_BYTES_MAX = 4 * 1024 * 1024
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -312,6 +303,7 @@ def make_admin(settings: Settings, plane: Plane) -> admin.Make:
         plugins=plugins,
         configuration=settings.masked(),
         pids={"master": os.getpid(), "workers": []},
+        log_level=ProcessLogLevel(settings.log_level),
     )
 
     def make(store: Store) -> AdminApi:

@@ -100,6 +100,64 @@ def test_get_when_nothing_is_there(path: str, message: str) -> None:
     assert _get(path) == (404, {"message": message})
 
 
+class _Level:
+    """A level that may be changed."""
+
+    def __init__(self) -> None:
+        self.now = "notice"
+        self.changes: list[tuple[str, float]] = []
+
+    def change(self, level: str, timeout_s: float) -> None:
+        self.changes.append((level, timeout_s))
+        self.now = level
+
+
+def test_log_level_when_it_may_be_changed() -> None:
+    """For as long as is asked, for a minute else; each refusal in Kong's words."""
+    level = _Level()
+    info = NodeInfo(node_id="n", version="3.9.1", log_level=level)
+    api = AdminApi(MemoryStore(writable=True), _SCHEMAS, info)
+
+    def put(tail: str) -> tuple[int, str]:
+        path, _, query = f"/debug/node/log-level/{tail}".partition("?")
+        response = api.handle(Request("PUT", path, query))
+        return response.status, json.loads(response.body)["message"]
+
+    assert put("loud") == (400, "unknown log level: loud")
+    assert put("debug?timeout=-1") == (400, "timeout must be greater than or equal to 0")
+    assert put("notice") == (200, "log level is already notice")
+    assert put("debug") == put("info?timeout=5") == (200, "log level changed")
+    assert level.changes == [("debug", 60), ("info", 5)]
+    assert _get("/debug/node/log-level", api) == (200, {"message": "log level: info"})
+
+
+def test_log_level_when_there_is_no_database() -> None:
+    """It is told and not changed."""
+    api = AdminApi(MemoryStore(), _SCHEMAS, _INFO)
+    assert _get("/debug/node/log-level", api) == (200, {"message": "log level: notice"})
+    response = api.handle(Request("PUT", "/debug/node/log-level/debug"))
+    assert (response.status, json.loads(response.body)) == (
+        405,
+        {"message": "cannot change log level when not using a database"},
+    )
+
+
+def test_cache_and_timers_when_asked() -> None:
+    """There is nothing in either, and it can be thrown away."""
+    api = _Node().api
+    assert _get("/cache/services:a", api) == (404, {"message": "Not found"})
+    assert [api.handle(Request("DELETE", path)).status for path in ("/cache", "/cache/services:a")] == [204, 204]
+    assert _get("/timers", api)[1]["stats"]["sys"]["running"] == 0
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"[1]", 500), (b"[2]", 400), (b"[null]", 400), (b"[]", 201)])
+def test_list_when_it_is_sent_for_an_entity(body: bytes, status: int) -> None:
+    """The one that Kong was seen to stumble over, and all others."""
+    api = AdminApi(MemoryStore(writable=True), _SCHEMAS, _INFO)
+    path = "/key-sets"
+    assert api.handle(Request("POST", path, "", {"content-type": "application/json"}, body)).status == status
+
+
 def test_schemas_when_of_plugins_and_vaults() -> None:
     """A plugin's own fields; deprecated names and where they went; a vault's settings."""
     answer = _get("/schemas/plugins/rate-limiting")[1]

@@ -204,13 +204,17 @@ def test_a_service_name_is_checked(tmp_path: Path, name: str, status: int) -> No
 
 
 def test_a_version_is_unique_within_its_service_and_keeps_its_group(tmp_path: Path) -> None:
-    """The same name twice is refused; the group cannot be given in a change; an unknown group is said."""
+    """The same name twice is refused, in another group it is not; the group cannot be given in a change; an unknown group is said."""
 
     async def scenario(served: Api) -> None:
         version = await served.version()
         path = "/v2/catalogue/services/example_service/versions"
         assert (await served.call("POST", path, {"name": "v.1"}))[0] == 409
         assert (await served.call("POST", path, {"name": "v.2", "group": "nowhere"}))[0] == 400
+        other = await served.made("/v2/control-planes", {"name": "other"})
+        elsewhere = await served.made(path, {"name": "v.1", "group": "other"})
+        assert elsewhere["group_id"] == other["id"]
+        assert (await served.call("DELETE", f"/v2/catalogue/versions/{elsewhere['id']}"))[0] == 204
         assert (await served.call("PATCH", f"/v2/catalogue/versions/{version}", {"name": "x", "group": "y"}))[0] == 400
         assert (await served.call("PATCH", f"/v2/catalogue/versions/{version}", {"name": "v.9"}))[1]["name"] == "v.9"
         items = (await served.call("GET", path))[1]["items"]
@@ -384,6 +388,23 @@ def test_an_enrolment_token_is_shown_once_with_the_fingerprint(tmp_path: Path) -
         assert (await served.client.post(path)).status_code == 201
         status, answer = await served.call("POST", path, {"lifetime_s": -1})
         assert (status, answer["details"][0]["field"]) == (400, "lifetime_s")
+
+    play(scenario, tmp_path)
+
+
+def test_kongs_status_paths_take_head_options_and_a_slash(tmp_path: Path) -> None:
+    """As all of Kong's paths do; what is refused is refused in Kong's words."""
+
+    async def scenario(served: Api) -> None:
+        for path in ("/status", "/metrics", "/clustering/data-planes", "/clustering/status", "/v2/health"):
+            assert (await served.client.head(path)).status_code == 200, path
+        assert (await served.client.get("/status/")).json()["database"] == {"reachable": True}
+        asked = await served.client.options("/status")
+        assert (asked.status_code, asked.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+        refused = await served.client.post("/clustering/data-planes")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+        assert refused.json() == {"message": "Method not allowed"}
+        assert (await served.call("GET", "/status/dns"))[0] == 501
 
     play(scenario, tmp_path)
 

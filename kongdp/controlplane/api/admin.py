@@ -89,8 +89,17 @@ class KongPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         path = scope.get("path", "")
-        is_ours = scope["type"] != "http" or path.startswith("/v2/") or path in self._ours
-        await (self._app if is_ours else self._endpoint)(scope, receive, send)
+        # As in Kong, one slash at the end is forgiven.
+        plain = path.removesuffix("/")
+        if scope["type"] == "http" and not path.startswith("/v2/") and plain not in self._ours:
+            await self._endpoint(scope, receive, send)
+            return
+        if plain in self._ours:
+            scope = {**scope, "path": plain}
+        if scope.get("method") == "HEAD":
+            # FastAPI's routes know GET alone; the server leaves the body out, for it goes by the scope that it made.
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 def _fields(scope: Scope) -> dict[str, str]:

@@ -68,7 +68,7 @@ def build_app(
     endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 
     app.router.default = endpoint
-    app.add_middleware(admin.KongPaths, endpoint=endpoint, ours=frozenset(status.LISTED))
+    app.add_middleware(admin.KongPaths, endpoint=endpoint, ours=frozenset((*status.LISTED, status.DNS)))
     openapi.install(app, api, api.plugins)
 
     @app.exception_handler(HTTPException)

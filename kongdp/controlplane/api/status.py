@@ -35,6 +35,8 @@ LISTED: Mapping[str, Mapping[str, Handler]] = {
     path: {"GET": _not_reached} for path in ("/status", "/metrics", "/clustering/data-planes", "/clustering/status")
 }
 DEPRECATED = {"Deprecation": "true"}
+# Answered, and neither listed nor described: it says only that there is nothing.
+DNS = "/status/dns"
 
 
 def make_router(plane: Plane, node_id: str) -> APIRouter:
@@ -60,6 +62,11 @@ def make_router(plane: Plane, node_id: str) -> APIRouter:
             },
             "database": {"reachable": await plane.is_database_reachable()},
         }
+
+    @router.get(DNS, include_in_schema=False)
+    async def dns() -> JSONResponse:
+        """A control plane resolves no names for anybody."""
+        return JSONResponse({"message": "not implemented with the legacy DNS client"}, 501)
 
     @router.get("/v2/health")
     async def health() -> dict[str, str]:
