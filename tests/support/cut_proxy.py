@@ -31,6 +31,14 @@ class CutProxy:
         """End every connection at once; new ones are taken, and answered again."""
         self._loop.call_soon_threadsafe(self._cut)
 
+    def lead_to(self, target_port: int) -> None:
+        """From now on connections lead to another port; those that are open end."""
+        self._loop.call_soon_threadsafe(self._lead_to, target_port)
+
+    def _lead_to(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._cut()
+
     def swallow_answers(self) -> None:
         """From now on, up to the next cut, nothing comes back from the other side; what is sent there arrives."""
         self._loop.call_soon_threadsafe(partial(setattr, self, "_swallows_answers", True))
