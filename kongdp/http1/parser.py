@@ -54,10 +54,15 @@ def find_head_end(data: bytes | bytearray, start: int, limits: HeadLimits) -> in
         raise _line_too_long(limits)
     if len(data) > limits.head_bytes_max:
         raise BadMessage(400, TOO_LARGE, f"head longer than {limits.head_bytes_max} bytes")
+    # what never becomes a head is refused at once instead of after a timeout: one that ends in bare LFs, a TLS hello, HTTP/0.9
     if b"\n\n" in data or b"\n\r\n" in data:
-        # a head that ends in bare LFs never ends for us; say so at once instead of waiting for a timeout
         raise BadMessage(400, BAD_REQUEST, "bare LF as line end")
-    return -1
+    if data[:1].isalnum() or data in (b"", b"\r"):
+        line_end = data.find(b"\r\n")
+        # only while no field line is complete, so that a head that trickles in is not read again and again
+        if line_end < 0 or data.find(b"\r\n", line_end + 2) >= 0 or _REQUEST_LINE.match(data):
+            return -1
+    raise _bad_start_line(bytes(data), limits)
 
 
 def try_request_head(data: bytes, limits: HeadLimits) -> RequestHead | None:
@@ -80,8 +85,17 @@ def try_response_head(data: bytes, charset: bytes | None, head_bytes_max: int) -
     if end > head_bytes_max or (end < 4 and len(data) > head_bytes_max):
         raise BadMessage(502, "", f"response head longer than {head_bytes_max} bytes")
     if end < 4:
+        _check_beginning(data)
         return None
     return parse_response_head(data if end == len(data) else data[:end], charset=charset)
+
+
+def _check_beginning(data: bytes) -> None:
+    """Refuse what never becomes a response head, rather than wait for the rest of it until a timeout."""
+    if not data.startswith(b"HTTP/1."[: len(data)]):
+        raise BadMessage(502, "", f"not a response head: {data[:60]!r}")
+    if b"\n\n" in data or b"\n\r\n" in data:
+        raise BadMessage(502, "", "bare LF as line end")
 
 
 def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
@@ -162,4 +176,4 @@ def _bad_start_line(raw: bytes, limits: HeadLimits) -> BadMessage:
         return BadMessage(
             505, "HTTP version not supported", f"HTTP version {version[1].decode()}.{version[2].decode()}"
         )
-    return BadMessage(400, BAD_REQUEST, f"malformed request line: {raw[: min(end, 60)]!r}")
+    return BadMessage(400, BAD_REQUEST, f"malformed request line: {raw[: min(end, 60) if end >= 0 else 60]!r}")

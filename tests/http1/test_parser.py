@@ -3,7 +3,7 @@
 import pytest
 
 from kongdp.http1.messages import BadMessage
-from kongdp.http1.parser import HeadLimits, find_head_end, parse_request_head, parse_response_head
+from kongdp.http1.parser import HeadLimits, find_head_end, parse_request_head, parse_response_head, try_response_head
 
 LIMITS = HeadLimits()
 
@@ -152,6 +152,46 @@ def test_limits_when_reached() -> None:
     parse_request_head(many + b"\r\n", LIMITS)
     with pytest.raises(BadMessage, match="1001 field lines"):
         parse_request_head(many + b"A: b\r\n\r\n", LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01", 400),  # a TLS hello on a plain port
+        (b" GET /", 400),
+        (b"\r\n\r", 400),  # more than the two empty lines that were taken off before
+        (b"GET /x\r\n", 400),  # HTTP/0.9
+        (b"GET /x HTTP/1.1 y\r\nHo", 400),
+        (b"GET /x HTTP/2.0\r\nHo", 505),
+    ],
+)
+def test_find_head_end_when_it_never_becomes_a_head(data: bytes, status: int) -> None:
+    """Refused at once: its sender would wait for us until the timeout."""
+    with pytest.raises(BadMessage) as refused:
+        find_head_end(data, 0, LIMITS)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize("data", [b"", b"\r", b"GET /x HTTP/1.1\r", b"GET /x HTTP/1.1\r\nHo", BEGIN + b"\r"])
+def test_find_head_end_when_more_may_come(data: bytes) -> None:
+    """The beginning of a head, wherever it was cut, is waited for."""
+    assert find_head_end(data, 0, LIMITS) == -1
+
+
+@pytest.mark.parametrize(
+    "data", [b"SSH-2.0-x\r\n", b"HTTP/2", b"HTTP/1.1 200 OK\nA: b\n\n", b"HTTP/1.1 200 OK\r\nA: b\n\r\n"]
+)
+def test_try_response_head_when_it_never_becomes_a_head(data: bytes) -> None:
+    """Refused at once, as the upstream's fault."""
+    with pytest.raises(BadMessage) as refused:
+        try_response_head(data, None, 32768)
+    assert refused.value.status == 502
+
+
+@pytest.mark.parametrize("end", range(1, 20))
+def test_try_response_head_when_more_may_come(end: int) -> None:
+    """The beginning of a head, wherever it was cut, is waited for."""
+    assert try_response_head(b"HTTP/1.1 200 OK\r\nA: b\r\n"[:end], None, 32768) is None
 
 
 def test_find_head_end_when_it_may_not_grow() -> None:
