@@ -442,13 +442,14 @@ class _Loader:
         problems: Problems,
     ) -> None:
         taken: list[str] = []
-        if id in rows:
-            taken.append(f"with primary key set to '{id}'")
         for name in schema.unique:
             value = row[name]
             if value is not None and value in uniques.setdefault(name, set()):
                 taken.append(f"with {name} set to '{value}'")
             uniques.setdefault(name, set()).add(value)
+        if id in rows and not taken:
+            # an id that follows from a name that is taken is the same problem
+            taken.append(f"with primary key set to '{id}'")
         if len(schema.cache_key) > 1:
             parts = tuple(_key_part(row[name]) for name in schema.cache_key)
             if parts in uniques.setdefault(schema.cache_key, set()) and not taken:

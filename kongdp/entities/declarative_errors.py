@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 from kongdp.entities.declarative_lines import Marks
 from kongdp.entities.field import is_uuid
 from kongdp.entities.lua_text import one_line
-from kongdp.entities.schemas import SCHEMAS
 from kongdp.entities.violations import ENTITY, Problems
 from kongdp.errors import KongdpError, Source
 
@@ -42,7 +41,8 @@ class DeclarativeError(KongdpError):
         """The problems as Kong prints them when it starts: indented by two for each level. With `marks`, each ends with
         its line in the text.
         """
-        return list(_lines(self.fields, "", marks))
+        # what is wrong with the text as a whole says its place itself
+        return list(_lines(self.fields, "", None if self.fields.keys() == {"error"} else marks))
 
 
 def error_of(
@@ -129,7 +129,7 @@ def _lines(problems: Mapping[str, Any], indent: str, marks: Marks | None) -> Ite
 
 def _entry_lines(name: str, position: int, entry: Any, indent: str, marks: Marks | None) -> Iterator[str]:
     head = f"{indent}  - in entry {position + 1} of '{name}':"
-    if isinstance(entry, dict) and name in SCHEMAS:
+    if isinstance(entry, dict):
         yield head
         yield from _lines(entry, indent + "    ", marks)
     else:

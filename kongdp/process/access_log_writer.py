@@ -217,6 +217,16 @@ class Syslog:
 
 def build(settings: Settings, env: Environment) -> AccessLogWriter | None:
     """The writer that proxy_access_log asks for, or None for `off`. Raises OSError or AccessLogError for a wrong one."""
+    line = read_line(settings)
+    if line is None:
+        return None
+    target = settings.proxy_access_log.split()[0]
+    is_path = target not in _STREAMS and not target.startswith(SYSLOG)
+    return AccessLogWriter(str(Path(settings.prefix) / target) if is_path else target, line, env)
+
+
+def read_line(settings: Settings) -> Line | None:
+    """What is written of a request; None for `off`. Raises AccessLogError."""
     target, *rest = settings.proxy_access_log.split()
     if target == "off":
         return None
@@ -226,9 +236,7 @@ def build(settings: Settings, env: Environment) -> AccessLogWriter | None:
         if "=" not in word:
             format_name = word
     formats = dict((read_format(settings.nginx_http_log_format),)) if settings.nginx_http_log_format else {}
-    line = Line(format_name, fields=settings.kongdp_access_log_fields, formats=formats)
-    is_path = target not in _STREAMS and not target.startswith(SYSLOG)
-    return AccessLogWriter(str(Path(settings.prefix) / target) if is_path else target, line, env)
+    return Line(format_name, fields=settings.kongdp_access_log_fields, formats=formats)
 
 
 def _open(target: str) -> Sink:

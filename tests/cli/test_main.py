@@ -136,6 +136,18 @@ def test_check_names_every_problem_on_its_own_line(tmp_path: Path, capsys: pytes
     assert [line.split()[1] for line in lines] == ["proxy_listen", "log_level", "dns_cache_size"]
 
 
+def test_check_names_what_a_node_would_not_start_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that stands for nothing, a log format nobody declared: the node refuses both when it starts."""
+    monkeypatch.setenv("KONG_DATABASE", "off")
+    monkeypatch.setenv("KONG_PLUGINS", "bundled,foo")
+    monkeypatch.setenv("KONG_PROXY_ACCESS_LOG", "/dev/stdout foo")
+    assert main(["check"]) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2].partition(":")[0] for line in shown] == ["plugins", "proxy_access_log"]
+
+
 def test_check_shows_warnings_and_settings_without_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,12 +206,44 @@ def test_config_parse_knows_the_router_flavor(
     assert "Router Expression failed validation" in capsys.readouterr().err
 
 
+def test_config_parse_knows_the_plugins_of_a_node(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that no node here runs is refused, and one whose configuration is wrong, each with its line."""
+    path = tmp_path / "kong.yml"
+    path.write_text(
+        "_format_version: '3.0'\nplugins:\n- name: openid-connect\n- name: key-auth\n  config:\n    key_names: x\n"
+    )
+    assert main(["config", "parse", str(path)]) == 1
+    shown = capsys.readouterr().err
+    assert (
+        "in 'name': plugin 'openid-connect' not enabled; add it to the 'plugins' configuration property (line 3)"
+        in shown
+    )
+    assert "in 'key_names': expected an array (line 6)" in shown
+    monkeypatch.setenv("KONG_PLUGINS", "cors")
+    assert main(["config", "parse", str(path)]) == 1
+    assert "plugin 'key-auth' not enabled" in capsys.readouterr().err
+
+
+def test_config_parse_says_where_a_record_in_a_list_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list of records that are no entities: field and line, as for entities."""
+    path = tmp_path / "kong.yml"
+    path.write_text(
+        "_format_version: '3.0'\nroutes:\n- protocols: [tcp]\n  sources:\n  - ip: 1.2.3.4\n  - ip: 1.2.3.4\n    port: 70000\n"
+    )
+    assert main(["config", "parse", str(path)]) == 1
+    assert "in 'port': value should be between 0 and 65535 (line 7)" in capsys.readouterr().err
+
+
 def test_config_parse_says_where_the_syntax_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A broken YAML: the line; a missing file: its name."""
     path = tmp_path / "kong.yml"
     path.write_text('_format_version: "3.0"\nservices: [\n')
     assert main(["config", "parse", str(path)]) == 1
-    assert "line 3" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("at line 3 column 1\n")
     assert main(["config", "parse", "none.yml"]) == 1
     assert capsys.readouterr().err == "kongdp: cannot read none.yml: No such file or directory\n"
 

@@ -156,6 +156,13 @@ def test_load_when_names_are_taken() -> None:
     assert error.fields["consumers"][0]["acls"] == [None, {ENTITY: [text]}]
 
 
+def test_load_when_a_name_without_id_is_taken() -> None:
+    """The id that follows from the name is taken too; that is no second problem."""
+    error = _refused(services=[{"name": "a", "host": "h"}, {"name": "a", "host": "h"}])
+    text = "uniqueness violation: 'services' entity with name set to 'a' already declared"
+    assert error.fields == {"services": [None, {ENTITY: [text]}]}
+
+
 def test_load_when_much_is_wrong() -> None:
     """Every problem is reported at once, nested as the input is, and flat by entity with its name and tags."""
     error = _refused(
