@@ -230,7 +230,17 @@ def test_sizes_are_nginxs(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("60s", 60), ("60", 60), ("5m", 300), ("1d", 86400), ("1h 30m", 5400)]
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("60s", 60),
+        ("60", 60),
+        ("5m", 300),
+        ("1d", 86400),
+        ("1h 30m", 5400),
+        ("1m30s", 90),
+        ("1.5s", 1.5),
+    ],
 )
 def test_times_are_nginxs(text: str, seconds: float) -> None:
     """Seconds where no unit is given; parts add up."""
@@ -266,6 +276,7 @@ def test_buffers_are_a_number_and_a_size() -> None:
         ("node_id", "seven", "node_id must be a valid UUID, got 'seven'"),
         ("nginx_http_client_max_body_size", "8q", "nginx_http_client_max_body_size must be a size such as 512, 8k, 10m or 1g, got '8q'"),
         ("nginx_http_send_timeout", "soon", "nginx_http_send_timeout must be a time such as 500ms, 60s, 5m or 1d, got 'soon'"),
+        ("nginx_http_send_timeout", "1..5s", "nginx_http_send_timeout must be a time such as 500ms, 60s, 5m or 1d, got '1..5s'"),
         (
             "nginx_http_large_client_header_buffers",
             "8k",

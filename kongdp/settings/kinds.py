@@ -147,6 +147,7 @@ def _absolute(_name: str, value: str) -> str:
 _SIZE = re.compile(r"([0-9]+)([kKmMgG]?)")
 _SIZE_FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdwMy]?)")
+_TIMES = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[smhdwMy]) *)*(?:[0-9]+(?:\.[0-9]+)?)?")
 _TIME_FACTORS = {
     "ms": 0.001,
     "": 1.0,
@@ -177,13 +178,12 @@ def sized(low: int, high: int) -> Kind[int]:
 
 
 def _time(name: str, text: str) -> float:
-    """nginx allows several parts, as in `1h 30m`; keepalive_timeout's second value (the advertised one) would read as
+    """nginx allows several parts, as in `1h 30m` or `1h30m`; keepalive_timeout's second value (the advertised one) would read as
     such a sum, therefore that setting has its own kind.
     """
-    matches = [_TIME.fullmatch(part) for part in text.split()]
-    if not matches or None in matches:
+    if not text or _TIMES.fullmatch(text) is None:
         raise Invalid(f"{name} must be a time such as 500ms, 60s, 5m or 1d, got '{text}'")
-    return sum(float(matched[1]) * _TIME_FACTORS[matched[2]] for matched in matches if matched)
+    return sum(float(number) * _TIME_FACTORS[unit] for number, unit in _TIME.findall(text))
 
 
 def _first_time(name: str, text: str) -> float:
