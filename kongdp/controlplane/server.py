@@ -56,6 +56,8 @@ LOG = logging.getLogger("kongdp.controlplane")
 DRAIN_S = 5
 # The largest message of a page of the console: its forms; files are uploaded by HTTP.
 SOCKET_BYTES_MAX = 4 * 1024 * 1024
+# Bounds the head of a request, on every listener of ours.
+HTTP_PROTOCOL = "kongdp.adminapi.protocol:LimitedProtocol"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LISTENERS = (
     "cluster_listen",
@@ -199,7 +201,7 @@ def _api_configs(
             continue
         config = uvicorn.Config(
             Guard(app, plane, is_open=is_open, origins=Origins(settings.admin_gui_url)),
-            http="kongdp.controlplane.api.protocol:LimitedProtocol",
+            http=HTTP_PROTOCOL,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -231,6 +233,7 @@ def _console_configs(
             continue
         config = uvicorn.Config(
             console,
+            http=HTTP_PROTOCOL,
             log_config=None,
             access_log=False,
             lifespan=lifespan,
@@ -267,6 +270,7 @@ def _portal_configs(
             continue
         config = uvicorn.Config(
             portal,
+            http=HTTP_PROTOCOL,
             log_config=None,
             access_log=False,
             lifespan="off",

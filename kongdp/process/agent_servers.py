@@ -76,7 +76,7 @@ class ApiServer:
 def _config(application: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http="kongdp.adminapi.protocol:LimitedProtocol",
         ws="none",
         lifespan="off",
         log_config=None,

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kongdp.controlplane.api.protocol import HEAD_BYTES_MAX
+from kongdp.adminapi.protocol import HEAD_BYTES_MAX
 from tests.controlplane.test_guard import basic, bearer, play, token_of
 from tests.support.certificates import make
 from tests.support.control_plane_api import BODY_BYTES_MAX, GROUP, Api, served
