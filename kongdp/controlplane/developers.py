@@ -207,6 +207,11 @@ def _check(email: str, name: str, password: str) -> None:
     check_storable("email", email)
     check_name("name", name.strip())
     check_storable("name", name)
+    check_password(password)
+
+
+def check_password(password: str) -> None:
+    """Raise CatalogueError for a password that is too short or too long."""
     if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         said = f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
         raise CatalogueError(400, f"password: {said}", {"password": said})

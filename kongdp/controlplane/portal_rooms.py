@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kongdp.controlplane.app_registration import AppRegistrations
 from kongdp.controlplane.applications import Applications
 from kongdp.controlplane.catalogue import Catalogue
+from kongdp.controlplane.developer_passwords import DeveloperPasswords
 from kongdp.controlplane.developers import Developers
 from kongdp.controlplane.documents import Documents
 from kongdp.controlplane.gateway_calls import AdminCall
@@ -26,18 +27,21 @@ class PortalRooms:
     documents: Documents
     renderings: Renderings
     developers: Developers
+    developer_passwords: DeveloperPasswords
     applications: Applications
     versions: AppRegistrations
 
 
 def open_rooms(plane: Plane, admin: AdminCall) -> PortalRooms:
     """The rooms over a plane."""
+    passwords = Passwords(plane.clock, plane.accounts.hasher)
     return PortalRooms(
         plane.database,
         Catalogue(plane.changes, admin, plane.clock),
         Documents(plane.database, plane.options.uploads, plane.clock),
         Renderings(),
-        Developers(plane.database, Passwords(plane.clock, plane.accounts.hasher), plane.clock),
+        Developers(plane.database, passwords, plane.clock),
+        DeveloperPasswords(plane.database, passwords, plane.clock),
         Applications(plane.changes, admin, plane.clock),
         AppRegistrations(plane.changes, admin, plane.clock),
     )

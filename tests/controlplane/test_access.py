@@ -24,6 +24,8 @@ from kongdp.controlplane.access import Identity, Need, need_of
         ("POST", "/v2/control-planes/a/revisions/1/restore", Need("editor", "a")),
         ("POST", "/v2/control-planes/a/enrolment-tokens", Need("admin", "a")),
         ("POST", "/v2/catalogue/services", Need("editor")),
+        ("PATCH", "/v2/portal/developers/x", Need("editor")),
+        ("POST", "/v2/portal/developers/x/password-link", Need("admin")),
         ("GET", "/v2/anything", Need("viewer")),
         ("GET", "/services", Need("viewer", "default")),
         ("OPTIONS", "/services", Need("viewer", "default")),

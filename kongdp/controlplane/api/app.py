@@ -63,7 +63,7 @@ def build_app(
     rooms = rooms or open_rooms(plane, partial(admin.call, make_admin))
     app.include_router(catalogue.make_router(rooms.catalogue, plane.database))
     app.include_router(documents.make_router(rooms.catalogue, rooms.documents, rooms.renderings, plane.database))
-    app.include_router(portal.make_router(rooms.developers, rooms.applications, rooms.versions, plane.database))
+    app.include_router(portal.make_router(rooms))
     app.include_router(activity.make_router(rooms.catalogue, plane))
     endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 

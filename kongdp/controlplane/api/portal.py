@@ -1,6 +1,6 @@
 """Endpoints with which administrators run the developer portal: settings, developers, applications, registrations, keys.
 
-In: HTTP.  Out: JSON without secrets, except a new key's once; rules are `developers`', `applications`' and
+In: HTTP.  Out: JSON without secrets, except a new key's and a new password link's, once; rules are `developers`', `applications`' and
 `app_registration`'s. Developers themselves use the portal's own pages. Cold.
 Source: walkthrough sections 11 and 12.
 """
@@ -20,8 +20,10 @@ from kongdp.controlplane.api.preconditions import IfMatch, check, expected_numbe
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.app_registration import AppRegistration, AppRegistrations
 from kongdp.controlplane.applications import Application, Applications, Key, Registration
+from kongdp.controlplane.developer_passwords import DeveloperPasswords
 from kongdp.controlplane.developers import Developer, Developers
 from kongdp.controlplane.passwords import PASSWORD_LENGTH_MAX
+from kongdp.controlplane.portal_rooms import PortalRooms
 from kongdp.controlplane.portal_settings import PortalSettings
 from kongdp.controlplane.store.database import Database
 
@@ -52,6 +54,13 @@ class NewDeveloper(_Body):
     email: str = Field(max_length=256)
     name: str = Field(max_length=256)
     password: str = Field(max_length=PASSWORD_LENGTH_MAX)
+
+
+class PasswordLink(BaseModel):
+    """A way to a new password."""
+
+    path: str
+    expires_at: float
 
 
 class StatusChange(_Body):
@@ -133,13 +142,13 @@ class RegistrationPage(BaseModel):
     page: PageInfo
 
 
-def make_router(
-    developers: Developers, applications: Applications, versions: AppRegistrations, database: Database
-) -> APIRouter:
+def make_router(rooms: PortalRooms) -> APIRouter:
     """The endpoints."""
     router = APIRouter(prefix="/v2", tags=["portal"])
+    developers, applications, versions, database = rooms.developers, rooms.applications, rooms.versions, rooms.database
     _add_settings(router, database)
     _add_developers(router, developers, applications, database)
+    _add_password_links(router, rooms.developer_passwords, database)
     _add_applications(router, developers, applications, database)
     _add_keys(router, applications, database)
     _add_registrations(router, applications, database)
@@ -225,6 +234,16 @@ def _add_developers(router: APIRouter, developers: Developers, applications: App
         """Delete a developer with applications and keys."""
         await database.run(applications.delete_developer, developer, actor=actor_of(request, ACTOR))
         return Response(status_code=204)
+
+
+def _add_password_links(router: APIRouter, passwords: DeveloperPasswords, database: Database) -> None:
+    @router.post("/portal/developers/{developer}/password-link", status_code=201)
+    async def make_password_link(developer: str) -> PasswordLink:
+        """A link by which a developer sets a new password, for an administrator to pass on: it works once and for a day, and
+        replaces the one before. `path` is below the portal's address, and shown only here.
+        """
+        secret, until = await database.run(passwords.make_link, developer)
+        return PasswordLink(path=f"/reset?link={secret}", expires_at=until)
 
 
 def _add_applications(

@@ -1,6 +1,6 @@
-"""Pages of accounts: sign in, sign up, sign out.
+"""Pages of accounts: sign in, sign up, sign out, new passwords.
 
-In: a visit.  Out: pages and cookies; rules are `developers`'. A page says nothing of who has an account. Cold.
+In: a visit.  Out: pages and cookies; rules are `developers`' and `developer_passwords`'. A page says nothing of who has an account. Cold.
 Source: walkthrough section 11.
 """
 
@@ -62,6 +62,50 @@ async def sign_up(visit: Visit) -> Response:
     if not visit.settings.auto_approve_developers:
         text = "Your account waits for approval. Once somebody has approved it, you can sign in."
     return visit.page("problem.html", title="Thank you for signing up", text=text)
+
+
+async def show_reset(visit: Visit) -> Response:
+    """The form of a link that an administrator handed out."""
+    return visit.page("reset.html", link=visit.request.query_params.get("link", "")[:256], errors={}, problem="")
+
+
+async def reset(visit: Visit) -> Response:
+    """Set a password by a link."""
+    link = visit.form.get("link", "")[:256]
+    use = visit.rooms.developer_passwords.use_link
+    try:
+        await visit.run(use, link, visit.form.get("password", ""), visit.address)
+    except (SignInError, CatalogueError) as error:
+        return _refused(visit, "reset.html", error, link=link)
+    return visit.page("problem.html", title="Your password is set", text="You can sign in with it now.")
+
+
+async def show_password(visit: Visit) -> Response:
+    """The form to change one's password."""
+    visit.member()
+    return visit.page("password.html", errors={}, problem="")
+
+
+async def change_password(visit: Visit) -> Response:
+    """Set a password by the one before; every session is over, this one too."""
+    developer, form = visit.member(), visit.form
+    change = visit.rooms.developer_passwords.change
+    try:
+        await visit.run(change, developer.id, form.get("old", ""), form.get("password", ""), visit.address)
+    except (SignInError, CatalogueError) as error:
+        return _refused(visit, "password.html", error)
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(SESSION, path="/")
+    return response
+
+
+def _refused(visit: Visit, template: str, error: SignInError | CatalogueError, **values: str) -> Response:
+    """The form again, with what is wrong."""
+    if isinstance(error, CatalogueError):
+        problem = "" if error.fields else str(error)
+        return visit.page(template, error.status, errors=error.fields, problem=problem, **values)
+    wait = f": try again in {math.ceil(error.retry_after_s)} s" if error.retry_after_s else ""
+    return visit.page(template, 429 if wait else 401, errors={}, problem=f"{error}{wait}", **values)
 
 
 async def sign_out(visit: Visit) -> Response:

@@ -378,6 +378,16 @@ developer_sessions = sa.Table(
     sa.Index("ix_developer_sessions_developer_id", "developer_id"),
 )
 
+# Links by which a developer sets a new password; only the digest is kept, as of enrolment tokens.
+developer_resets = sa.Table(
+    "developer_resets",
+    METADATA,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    _owned("developer_id", "developers"),
+    sa.Column("expires_at", Time, nullable=False),
+    sa.Index("ix_developer_resets_developer_id", "developer_id"),
+)
+
 applications = sa.Table(
     "applications",
     METADATA,

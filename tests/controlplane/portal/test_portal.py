@@ -195,6 +195,58 @@ def test_guessing_passwords_is_slowed_down(tmp_path: Path) -> None:
     play(scenario, tmp_path, clock=FakeClock())
 
 
+def test_a_link_sets_a_password_once(tmp_path: Path) -> None:
+    """The newest one alone, not with a password that is too short, for a day; sessions end with it, and others' do not."""
+    clock = FakeClock()
+
+    async def scenario(portal: Portal) -> None:
+        visitor, links = portal.visitor, "/v2/portal/developers/ann@example.com/password-link"
+        for name in ("ann", "bob"):
+            body = {"email": f"{name}@example.com", "name": name, "password": PASSWORD}
+            await portal.api.made("/v2/portal/developers", body)
+        async with portal.another() as other, portal.another() as stranger:
+
+            async def set_by(address: str, password: str) -> int:
+                link = address.partition("link=")[2]
+                return (await stranger.send("/reset", at=address, link=link, password=password)).status_code
+
+            await other.sign_in("bob@example.com")
+            await visitor.sign_in("ann@example.com")
+            first, newer = [str((await portal.api.made(links, {}))["path"]) for _ in range(2)]
+            assert await set_by(first, "another password") == 400
+            assert await set_by(newer, "short") == 400
+            assert await set_by(newer, "another password") == 200
+            assert await set_by(newer, "third password") == 400
+            assert (await visitor.client.get("/apps")).status_code == 303
+            await visitor.sign_in("ann@example.com", "another password")
+            await other.see("/apps")
+            late = str((await portal.api.made(links, {}))["path"])
+            clock.advance(86_401)
+            assert await set_by(late, "a late password") == 400
+        assert (await portal.api.call("POST", "/v2/portal/developers/nobody/password-link", {}))[0] == 404
+
+    play(scenario, tmp_path, clock=clock)
+
+
+def test_a_developer_changes_the_password_by_the_one_before(tmp_path: Path) -> None:
+    """A wrong one is refused; afterwards every session is over."""
+
+    async def scenario(portal: Portal) -> None:
+        visitor = portal.visitor
+        body = {"email": "ann@example.com", "name": "Ann", "password": PASSWORD}
+        await portal.api.made("/v2/portal/developers", body)
+        assert (await visitor.client.get("/password")).headers["location"].startswith("/sign-in")
+        await visitor.sign_in("ann@example.com")
+        refused = await visitor.send("/password", old="wrong", password="another password")
+        assert (refused.status_code, "the present password is wrong" in refused.text) == (401, True)
+        assert (await visitor.send("/password", old=PASSWORD, password="short")).status_code == 400
+        assert (await visitor.send("/password", old=PASSWORD, password="another password")).status_code == 303
+        assert (await visitor.client.get("/apps")).headers["location"].startswith("/sign-in")
+        await visitor.sign_in("ann@example.com", "another password")
+
+    play(scenario, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "problem"),
     [
