@@ -410,6 +410,7 @@ def main() -> None:
     spec = read_spec(parser.parse_args().spec_fd)
     settings = Settings.from_json(orjson.dumps(spec["settings"]))
     configure_logs(settings, f"worker {spec['index']}")
+    worker_settings.bind_to_core(settings, spec["index"])
     gc.disable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,32 @@ CLIENT_VERIFICATION = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "on"
 
 CONTEXTS_MAX = 4096
 """TLS contexts towards upstreams kept; each holds its trust store, about 50 KiB."""
+
+
+def core_of(affinity: str, index: int, usable: Iterable[int]) -> int | None:
+    """The core that worker `index` is bound to (kongdp_worker_cpu_affinity), or None for any. `usable`: those of the node."""
+    if affinity == "off":
+        return None
+    cores = sorted(usable) if affinity == "auto" else [int(core) for core in affinity.split(",")]
+    return cores[index % len(cores)]
+
+
+def bind_to_core(settings: Settings, index: int) -> None:
+    """Bind this thread, and all that it starts from now on, to its core. A core that cannot be had is no reason not to serve."""
+    affinity = settings.kongdp_worker_cpu_affinity
+    if affinity == "off":
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        log.warning("kongdp_worker_cpu_affinity = %s has no effect: this system does not bind processes", affinity)
+        return
+    core = core_of(affinity, index, os.sched_getaffinity(0))
+    assert core is not None
+    try:
+        os.sched_setaffinity(0, {core})
+    except (OSError, OverflowError) as problem:
+        log.warning(
+            "cannot bind worker %d to core %d (kongdp_worker_cpu_affinity = %s): %s", index, core, affinity, problem
+        )
 
 
 def limits(settings: Settings) -> Limits:

@@ -115,6 +115,19 @@ def auto_or_whole(low: int) -> Kind[int | None]:
     return _simple("auto | whole number", parse)
 
 
+def _cores(name: str, text: str) -> str:
+    if text in ("off", "auto"):
+        return text
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in numbers):
+        raise Invalid(f"{name} must be off, auto, or numbers of cores separated by commas, got '{text}'")
+    return ",".join(str(int(part)) for part in numbers)
+
+
+CORES = _simple("off | auto | numbers of cores", _cores)
+"""Which cores processes are bound to, one core each in turn."""
+
+
 def _float(name: str, text: str) -> float:
     try:
         value = float(text)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kongdp.settings.kinds import (
     BOOLEAN,
+    CORES,
     DIRECTORY,
     EXISTING_FILE,
     MAYBE_TEXT,
@@ -66,6 +67,12 @@ class NodeSettings:
         "auto",
         "Number of worker processes; auto is one for each core.",
         aliases=("nginx_main_worker_processes",),
+    )
+    kongdp_worker_cpu_affinity: str = setting(
+        CORES,
+        "off",
+        "Binds each worker to one core: the cores listed are given to the workers in turn, auto lists all that the node "
+        "may use. off leaves the choice to the kernel, which is better where other programs share the cores.",
     )
     nginx_main_worker_rlimit_nofile: int | None = setting(
         auto_or_whole(64),

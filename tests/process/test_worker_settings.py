@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -10,7 +11,7 @@ import pytest
 
 from kongdp.process import worker_settings
 from kongdp.proxy.failures import IDEMPOTENT_UNSAFE, Failure
-from kongdp.settings import Settings, load_settings
+from kongdp.settings import Settings, SettingsError, load_settings
 from kongdp.upstream.pool import TlsIdentity
 from tests.support.certificates import authority, make
 
@@ -19,6 +20,37 @@ CA = authority()
 
 def load(**environ: str) -> Settings:
     return load_settings(None, {"KONG_DATABASE": "off", **environ})
+
+
+@pytest.mark.parametrize(
+    ("affinity", "cores"),
+    [("off", [None, None, None]), ("auto", [2, 5, 2]), ("7, 1,07", [7, 1, 7]), ("3", [3, 3, 3])],
+)
+def test_workers_take_cores_in_turn(affinity: str, cores: list[int | None]) -> None:
+    """Each worker has one core: of those that the node may use, or of those listed."""
+    given = load(KONGDP_WORKER_CPU_AFFINITY=affinity).kongdp_worker_cpu_affinity
+    assert [worker_settings.core_of(given, index, {5, 2}) for index in range(3)] == cores
+
+
+@pytest.mark.parametrize("affinity", ["on", "1,,2", "0-3", "-1", "1;2"])
+def test_affinity_is_refused_when_it_is_no_list_of_cores(affinity: str) -> None:
+    """The message says what may stand there."""
+    with pytest.raises(SettingsError, match="must be off, auto, or numbers of cores separated by commas"):
+        load(KONGDP_WORKER_CPU_AFFINITY=affinity)
+
+
+def test_worker_is_bound_or_serves_unbound(caplog: pytest.LogCaptureFixture) -> None:
+    """The thread that is bound runs on its core alone; a core that this machine does not have is only complained of."""
+
+    def bind(affinity: str, index: int) -> set[int]:
+        worker_settings.bind_to_core(load(KONGDP_WORKER_CPU_AFFINITY=affinity), index)
+        return os.sched_getaffinity(0)
+
+    usable = sorted(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(1) as threads:  # the tests' own thread keeps its cores
+        assert threads.submit(bind, "99999", 0).result() == set(usable)
+        assert "cannot bind worker 0 to core 99999" in caplog.text
+        assert threads.submit(bind, "auto", len(usable) - 1).result() == {usable[-1]}
 
 
 def test_limits_are_the_contracts_when_nothing_is_set() -> None:
