@@ -191,3 +191,30 @@ def test_server_name_is_the_host_without_port_when_it_is_a_name(host: str, name:
 def test_key_is_hidden_when_a_pair_is_printed() -> None:
     """A pair in a log line or traceback shows no key."""
     assert "PRIVATE" not in repr(LEAF.pair)
+
+
+def test_reads_take_one_record_when_more_is_asked_for() -> None:
+    """Both sides read a record a time however much room a caller offers, and lose nothing of a longer message."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    upstream = contexts.upstream_client_context(verify=True, anchors=[CA.pem])
+    ours = SERVER.wrap_bio(to_server, to_client, server_side=True)
+    theirs = upstream.wrap_bio(to_client, to_server, server_hostname="localhost")
+    sides = (theirs, ours)
+    for side in sides * 2:
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    message = bytes(range(256)) * 256
+    for sender, receiver in (sides, sides[::-1]):
+        sender.write(message)
+        pieces: list[bytes] = []
+        while sum(map(len, pieces)) < len(message):
+            pieces.append(receiver.read(1 << 18))
+        assert b"".join(pieces) == message
+        assert {len(piece) for piece in pieces} == {contexts.RECORD_BYTES_MAX}
+        sender.write(b"short")
+        assert receiver.read(3) == b"sho"
+        room = bytearray(10)
+        assert receiver.read(10, room) == 2
+        assert room[:2] == b"rt"
