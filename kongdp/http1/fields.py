@@ -104,8 +104,14 @@ class NameKinds(dict[bytes, int]):
         return kind
 
 
+KEEP_ALIVE = [b"keep-alive"]
+"""The members of nearly every Connection field."""
+
+
 def tokens(value: bytes) -> list[bytes]:
-    """The members of a comma-separated list in lower case, empty members dropped (RFC 9110 section 5.6.1)."""
+    """The members of a comma-separated list in lower case, empty members dropped (RFC 9110 section 5.6.1). Not to be changed."""
+    if value == b"keep-alive":
+        return KEEP_ALIVE
     return [member for member in (part.strip(b" \t").lower() for part in value.split(b",")) if member]
 
 

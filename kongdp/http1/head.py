@@ -10,7 +10,7 @@ Source: RFC 9110 sections 7.6 and 10, RFC 9112; Kong's rules of what is removed 
 import re
 
 from kongdp.http1 import fields as kind
-from kongdp.http1.fields import may_be_nominated, tokens
+from kongdp.http1.fields import KEEP_ALIVE, may_be_nominated, tokens
 from kongdp.http1.framing import CLEARED_STATUSES, check_transfer_encoding, content_length
 from kongdp.http1.messages import NO_LENGTH, BadMessage, RequestHead, ResponseHead
 from kongdp.http1.scan import Scanned
@@ -93,7 +93,8 @@ def edit_request(head: RequestHead, scanned: Scanned) -> None:
         head.keep_alive = head.minor == 1
     else:
         head.keep_alive = b"close" not in connection and (head.minor == 1 or b"keep-alive" in connection)
-        kept = _without_nominated(kept, connection)
+        if connection != KEEP_ALIVE:
+            kept = _without_nominated(kept, connection)
     head.kept = kept
 
 
@@ -139,7 +140,7 @@ def edit_response(head: ResponseHead, scanned: Scanned, *, charset: bytes | None
         head.keep_alive = head.minor == 1
     else:
         head.keep_alive = b"close" not in connection and (head.minor == 1 or b"keep-alive" in connection)
-        named = set(connection).difference(_CONNECTION_OPTIONS)
+        named = set(connection).difference(_CONNECTION_OPTIONS) if connection != KEEP_ALIVE else None
         kept = _drop_named(kept, named) if named else kept
     head.kept = kept
 

@@ -18,7 +18,7 @@ from kongdp.http1._head import read_request, read_response
 from kongdp.http1.fields import REQUEST_FIELDS, RESPONSE_FIELDS, NameKinds
 from kongdp.http1.head import edit_request, edit_response
 from kongdp.http1.messages import BadMessage, RequestHead, ResponseHead
-from kongdp.http1.scan import scan
+from kongdp.http1.scan import KnownLines, Scanned
 
 TOO_LARGE = "Request header or cookie too large"
 BAD_REQUEST = "Bad request"
@@ -29,8 +29,8 @@ _REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!-~\x80-\xff]+) HTTP/1\
 _VERSION = re.compile(rb"\S+ \S+ HTTP/([0-9]{1,3})\.([0-9]{1,3})\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*)?\r\n")
 
-_REQUEST_KINDS = NameKinds(REQUEST_FIELDS)
-_RESPONSE_KINDS = NameKinds(RESPONSE_FIELDS)
+_REQUEST_LINES = KnownLines(NameKinds(REQUEST_FIELDS))
+_RESPONSE_LINES = KnownLines(NameKinds(RESPONSE_FIELDS))
 
 _LLHTTP_START = b"GET / HTTP/1.1\r\n"
 
@@ -103,11 +103,9 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
     line = _REQUEST_LINE.match(raw)
     if line is None:
         raise _bad_start_line(raw, limits)
-    start = line.end()
-    _validate_fields(raw, start, 400)
+    scanned = _read_fields(raw, line.end(), _REQUEST_LINES, 400)
     if len(raw) > limits.field_bytes_max:
         _check_sizes(raw, limits)
-    scanned = scan(raw, start, _REQUEST_KINDS)
     if scanned[2] > limits.fields_max:
         raise BadMessage(400, TOO_LARGE, f"{scanned[2]} field lines; the limit is {limits.fields_max}")
     head = RequestHead(raw, 1 if line[3] == b"1" else 0)
@@ -124,29 +122,39 @@ def parse_response_head(raw: bytes, *, charset: bytes | None) -> ResponseHead:
     line = _STATUS_LINE.match(raw)
     if line is None:
         raise BadMessage(502, "", f"malformed status line: {raw[:60]!r}")
-    start = line.end()
-    _validate_fields(raw, start, 502)
+    scanned = _read_fields(raw, line.end(), _RESPONSE_LINES, 502)
     shown = b"HTTP/1.1 %b%b\r\n" % (line[2], line[3] or b" ")
     head = ResponseHead(len(raw), shown, int(line[2]), 1 if line[1] == b"1" else 0)
     try:
-        edit_response(head, scan(raw, start, _RESPONSE_KINDS), charset=charset)
+        edit_response(head, scanned, charset=charset)
     except BadMessage as problem:
         problem.status = 502
         raise
     return head
 
 
-def _validate_fields(raw: bytes, start: int, status: int) -> None:
-    """Let llhttp judge the field lines behind a start line it knows."""
+def _read_fields(raw: bytes, start: int, known: KnownLines, status: int) -> Scanned:
+    """Sort the field lines behind a start line. What llhttp accepted once, line by line, it need not see again."""
+    lines = raw[start:].split(b"\r\n")
+    del lines[-2:]
+    scanned = known.recall(lines)
+    if scanned is None:
+        scanned = known.scan(lines, remember=_validate_fields(raw, start, status))
+    return scanned
+
+
+def _validate_fields(raw: bytes, start: int, status: int) -> bool:
+    """Let llhttp judge the field lines behind a start line it knows. False when it stopped at what `head` refuses."""
     try:
         HttpRequestParser(None).feed_data(_LLHTTP_START + raw[start:])
     except HttpParserUpgrade:
-        return
+        return True
     except HttpParserError as problem:
         detail = str(problem)
-        if detail == "Content-Length can't be present with Transfer-Encoding" or "Transfer-Encoding" in detail:
-            return  # the field pass says this with the right status
+        if "Transfer-Encoding" in detail:
+            return False  # the field pass says this with the right status
         raise BadMessage(status, BAD_REQUEST, f"malformed field line: {detail}") from None
+    return True
 
 
 def _check_sizes(raw: bytes, limits: HeadLimits) -> None:
