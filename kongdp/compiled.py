@@ -16,6 +16,7 @@ from os import environ
 from pathlib import Path
 
 MODULES = (
+    "kongdp._join",
     "kongdp._monotonic",
     "kongdp.http1._head",
     "kongdp.http1.chunks",
@@ -40,10 +41,12 @@ MODULES = (
     "kongdp.proxy.environment",
     "kongdp.proxy.exchange",
     "kongdp.proxy.forward",
+    "kongdp.proxy.plan",
     "kongdp.proxy.relay",
     "kongdp.proxy.respond",
     "kongdp.proxy.tries",
     "kongdp.proxy.tunnel",
+    "kongdp.proxy.ways",
 )
 
 PURE = "KONGDP_PURE"

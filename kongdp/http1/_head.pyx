@@ -9,7 +9,6 @@ Hot: twice per request. PERF: 0.34 us for the request of bench/parts/test_head.p
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from kongdp.http1.messages cimport RequestHead, ResponseHead
@@ -36,7 +35,6 @@ cdef int SERVER = fields.SERVER, DATE = fields.DATE, CONTENT_TYPE = fields.CONTE
 cdef int LENGTH_DIGITS_MAX = DIGITS_MAX
 
 cdef unsigned char[256] TOKEN  # a field name's character in lower case, 0 for what may not stand in one
-cdef unsigned char[256] VALUE  # field-content of RFC 9110 section 5.5: visible, space, tab, bytes beyond ASCII
 cdef unsigned char[256] METHOD
 cdef unsigned char[256] TARGET  # 1: visible, 2: stands for itself in a path and goes out as it is (target.escape)
 cdef unsigned char[256] NAME  # of a host that is a name
@@ -53,7 +51,6 @@ cdef void _fill():
     digits, upper, lower = b"0123456789", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
     for c in range(256):
         TOKEN[c] = METHOD[c] = NAME[c] = 0
-        VALUE[c] = 1 if c == 9 or (c >= 32 and c != 127) else 0
         TARGET[c] = 1 if c > 32 and c != 127 else 0
     for c in b"!#$%&'*+-.^_`|~" + digits + lower:
         TOKEN[c] = c
@@ -68,6 +65,7 @@ _fill()
 
 cdef dict METHODS = {name: name for name in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")}
 cdef bytes GET = METHODS[b"GET"]
+cdef bytes NOTHING = b""
 cdef bytes OK = b"HTTP/1.1 200 OK\r\n"
 cdef list CHARSET_TYPES = sorted(plain_way.CHARSET_TYPES)
 
@@ -107,40 +105,76 @@ cdef struct Line:
     Py_ssize_t end  # after its CRLF
 
 
+cdef extern from *:
+    """
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+    static inline Py_ssize_t kongdp_skip_visible(const unsigned char *data, Py_ssize_t at, Py_ssize_t size) {
+        const __m128i below = _mm_set1_epi8(0x1f), deleted = _mm_set1_epi8(0x7f);
+        while (at + 16 <= size) {
+            const __m128i bytes = _mm_loadu_si128((const __m128i *)(data + at));
+            const __m128i hits = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(bytes, below), bytes), _mm_cmpeq_epi8(bytes, deleted));
+            const int mask = _mm_movemask_epi8(hits);
+            if (mask) return at + __builtin_ctz(mask);
+            at += 16;
+        }
+        while (data[at] >= 32 && data[at] != 127) at++;
+        return at;
+    }
+    #else
+    #include <stdint.h>
+    #include <string.h>
+    static inline Py_ssize_t kongdp_skip_visible(const unsigned char *data, Py_ssize_t at, Py_ssize_t size) {
+        while (at + 8 <= size) {
+            uint64_t word, deleted;
+            memcpy(&word, data + at, 8);
+            deleted = word ^ 0x7F7F7F7F7F7F7F7FULL;
+            word = ((word - 0x2020202020202020ULL) & ~word) | ((deleted - 0x0101010101010101ULL) & ~deleted);
+            if (word & 0x8080808080808080ULL) break;
+            at += 8;
+        }
+        while (data[at] >= 32 && data[at] != 127) at++;
+        return at;
+    }
+    #endif
+    """
+    Py_ssize_t _skip_visible "kongdp_skip_visible"(const unsigned char *data, Py_ssize_t at, Py_ssize_t size) noexcept nogil
+
+
 cdef inline Py_ssize_t _skip_value(const unsigned char *data, Py_ssize_t at, Py_ssize_t size) noexcept:
-    """The first byte from `at` on that may not stand in a value; eight at a time while nothing is below space or DEL."""
-    cdef uint64_t word, deleted
-    cdef Py_ssize_t until
-    while at + 8 <= size:
-        memcpy(&word, data + at, 8)
-        deleted = word ^ 0x7F7F7F7F7F7F7F7FU
-        if not (((word - 0x2020202020202020U) & ~word) | ((deleted - 0x0101010101010101U) & ~deleted)) & 0x8080808080808080U:
-            at += 8
-            continue
-        until = at + 8
-        while at < until and VALUE[data[at]]:
-            at += 1
-        if at < until:
-            return at
-    while VALUE[data[at]]:  # the byte behind a bytes object is 0
-        at += 1
+    """The first byte from `at` on that may not stand in a value. The byte behind a bytes object is 0, which may not."""
+    at = _skip_visible(data, at, size)
+    while data[at] == 9:
+        at = _skip_visible(data, at + 1, size)
     return at
 
 
-cdef inline bint _read_line(const unsigned char *data, Py_ssize_t at, Py_ssize_t size, Names names, Line *line) noexcept:
-    """One field line from `at` on; False when it is not ordinary."""
-    cdef unsigned char c
-    cdef char[NAME_MAX] lower
-    cdef Py_ssize_t length
+cdef inline int _kind(const unsigned char *name, Py_ssize_t length, Names names) noexcept:
+    """The kind of a field of this name, in any case; 0 for one without a meaning."""
+    cdef const char *known
     cdef int i
+    cdef Py_ssize_t at
+    for i in range(names.counts[length]):
+        known = names.names[length][i]
+        # most names of a length differ here; a known one has lower-case letters at both ends
+        if (name[0] | 0x20) != <unsigned char>known[0] or (name[length - 1] | 0x20) != <unsigned char>known[length - 1]:
+            continue
+        at = 0
+        while at < length and TOKEN[name[at]] == <unsigned char>known[at]:
+            at += 1
+        if at == length:
+            return names.kinds[length][i]
+    return 0
+
+
+cdef inline bint _read_line(const unsigned char *data, Py_ssize_t at, Py_ssize_t size, Names names, Line *line) noexcept:
+    """One field line from `at` on; False when it is not ordinary.
+
+    PERF: values sixteen bytes at a time, names compared only where both ends agree: 326 -> 170 instructions a line, valgrind.
+    """
+    cdef Py_ssize_t length
     line.start = at
-    line.kind = 0
-    while True:
-        c = TOKEN[data[at]]
-        if not c:
-            break
-        if at - line.start < NAME_MAX:
-            lower[at - line.start] = c
+    while TOKEN[data[at]]:
         at += 1
     length = at - line.start
     if data[at] != 58 or not length:
@@ -156,11 +190,7 @@ cdef inline bint _read_line(const unsigned char *data, Py_ssize_t at, Py_ssize_t
     while at > line.value and (data[at - 1] == 32 or data[at - 1] == 9):
         at -= 1
     line.value_end = at
-    if length <= NAME_MAX:
-        for i in range(names.counts[length]):
-            if memcmp(names.names[length][i], lower, length) == 0:
-                line.kind = names.kinds[length][i]
-                break
+    line.kind = _kind(data + line.start, length, names) if length <= NAME_MAX else 0
     return True
 
 
@@ -242,7 +272,7 @@ cdef bytes _kept(const unsigned char *data, Py_ssize_t start, Py_ssize_t end, Py
 
 cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size, RequestHead head):
     """Read the request line; index of the first field line, or -1."""
-    cdef Py_ssize_t at = 0, target
+    cdef Py_ssize_t at = 0, target, path_end
     cdef unsigned char c, before, plain
     cdef bytes method
     if not 65 <= data[0] <= 90:
@@ -273,7 +303,7 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
             plain = 1
         before = c
         at += 1
-    head.path_length = at - target
+    path_end = at
     while TARGET[data[at]]:
         if data[at] == 35:
             plain = 1  # "#" ends a query (target.split)
@@ -282,9 +312,13 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
         return -1
     if (data[at + 8] != 48 and data[at + 8] != 49) or data[at + 9] != 13 or data[at + 10] != 10:
         return -1
-    head.target = _bytes(data, target, at)
+    head.target = head.path = _bytes(data, target, at)
+    head.query = NOTHING
     head.minor = data[at + 8] - 48
     head.is_plain = plain == 2
+    if path_end < at:
+        head.path = _bytes(data, target, path_end)
+        head.query = _bytes(data, path_end, at)
     return at + 11
 
 

@@ -12,8 +12,6 @@ from kongdp.http1.messages import BadMessage
 LENGTH_DIGITS_MAX = 18
 """Digits of a Content-Length we accept: below 2**63, so that no peer's integer overflows."""
 
-BODILESS_STATUSES = frozenset((204, 304))
-
 CLEARED_STATUSES = frozenset((100, 102, 103, 204))
 """Answers in which Content-Length is forbidden (RFC 9110 section 8.6): one that stands there is not passed on, as in nginx."""
 

@@ -11,7 +11,8 @@ cdef class RequestHead:
     cdef public bint websocket
     cdef public bint te_trailers
     cdef public bint is_plain
-    cdef public Py_ssize_t path_length
+    cdef public bytes path
+    cdef public bytes query
     cdef public bytes host
     cdef public bytes via
     cdef public bytes request_id

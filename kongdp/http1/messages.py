@@ -31,8 +31,8 @@ class RequestHead:
     """The head of one request, already validated and stripped of what must not travel on.
 
     `kept`: field lines that pass as they came, each with its CRLF.  `raw`: the whole head as it came, for Fields and the log.
-    `minor`: 1 for HTTP/1.1, 0 for HTTP/1.0.  `is_plain`: known to have one of the usual methods, and a target in origin form, with a path
-    of `path_length` bytes that `target` would neither refuse nor change; False says nothing.
+    `minor`: 1 for HTTP/1.1, 0 for HTTP/1.0.  `is_plain`: known to have one of the usual methods, and a target in origin form, of a
+    `path` that `http1.target` would neither refuse nor change, and a `query` with its question mark; False says nothing, nor do those two.
     """
 
     __slots__ = (
@@ -51,7 +51,8 @@ class RequestHead:
         "kept",
         "method",
         "minor",
-        "path_length",
+        "path",
+        "query",
         "raw",
         "real_ip",
         "request_id",
@@ -75,7 +76,8 @@ class RequestHead:
         self.websocket = False
         self.te_trailers = False
         self.is_plain = False
-        self.path_length = 0
+        self.path = b""
+        self.query = b""
         self.host: bytes | None = None
         self.via: bytes | None = None
         self.request_id: bytes | None = None

@@ -9,6 +9,7 @@ cdef class ClientAddress:
     cdef public long port
     cdef bytes _plain_lines
     cdef bytes _host
-    cdef bytes _host_line
+    cdef bytes _lines_to_path
 
+    cpdef bytes lines_to_path(self, bytes host)
     cpdef bytes forwarded_lines(self, RequestHead head, bytes host, bytes raw_path, bytes prefix, trust)

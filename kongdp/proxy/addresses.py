@@ -82,13 +82,17 @@ def _bare(claim: str) -> str | None:
     return None
 
 
+def _line_to_path(host: bytes) -> bytes:
+    return b"X-Forwarded-Host: %b\r\nX-Forwarded-Path: " % host if host else b"X-Forwarded-Path: "
+
+
 class ClientAddress:
     """One connection's peer and what follows from it, rendered once.
 
     `peer` is who the TCP connection came from, `source` who a PROXY preamble says is behind it (equal without one).
     """
 
-    __slots__ = ("_host", "_host_line", "_plain_lines", "peer", "port", "scheme", "source", "trusted")
+    __slots__ = ("_host", "_lines_to_path", "_plain_lines", "peer", "port", "scheme", "source", "trusted")
 
     def __init__(self, peer: str, source: str, scheme: bytes, port: int, trust: Trust) -> None:
         self.peer = peer
@@ -102,7 +106,7 @@ class ClientAddress:
             % (client, client, scheme, port)
         )
         self._host: bytes | None = None
-        self._host_line = b""
+        self._lines_to_path = b""
 
     def client(self, head: RequestHead, trust: Trust) -> str:
         """The address the request counts as coming from, after real-ip processing."""
@@ -116,23 +120,30 @@ class ClientAddress:
         """X-Forwarded-* and X-Real-IP for the upstream. `host`: the effective host without port, lower case."""
         if self.trusted:
             return self._trusted_lines(head, host, raw_path, prefix, trust)
+        tail = b"\r\nX-Forwarded-Prefix: %b\r\n" % prefix if prefix else b"\r\n"
         if head.forwarded_for is None:
-            lines = self._plain_lines
-        else:
-            lines = b"X-Forwarded-For: %b, %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n" % (
+            return self.lines_to_path(host) + raw_path + tail
+        return (
+            b"X-Forwarded-For: %b, %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n%b%b%b"
+            % (
                 head.forwarded_for,
                 self.peer.encode(),
                 self.source.encode(),
                 self.scheme,
                 self.port,
+                _line_to_path(host),
+                raw_path,
+                tail,
             )
+        )
+
+    def lines_to_path(self, host: bytes) -> bytes:
+        """The lines of an untrusted client that names nobody before it, up to the value of X-Forwarded-Path."""
         if host != self._host:
             # one client speaks to one host, mostly
             self._host = host
-            self._host_line = b"X-Forwarded-Host: %b\r\nX-Forwarded-Path: " % host if host else b"X-Forwarded-Path: "
-        if prefix:
-            return b"%b%b%b\r\nX-Forwarded-Prefix: %b\r\n" % (lines, self._host_line, raw_path, prefix)
-        return b"%b%b%b\r\n" % (lines, self._host_line, raw_path)
+            self._lines_to_path = self._plain_lines + _line_to_path(host)
+        return self._lines_to_path
 
     def _trusted_lines(self, head: RequestHead, host: bytes, raw_path: bytes, prefix: bytes, trust: Trust) -> bytes:
         client = self.client(head, trust).encode()

@@ -3,9 +3,11 @@ from kongdp._monotonic cimport monotonic
 from kongdp.http1.messages cimport RequestHead
 from kongdp.proxy.addresses cimport ClientAddress
 from kongdp.proxy.environment cimport Environment
+from kongdp.proxy.plan cimport RoutePlan
 from kongdp.proxy.relay cimport RequestBody
+from kongdp.proxy.ways cimport Way
 from kongdp.telemetry.counters cimport RouteCounters
-from kongdp.upstream.connection cimport UpstreamConnection
+from kongdp.upstream.connection cimport Receiver, UpstreamConnection
 from kongdp.upstream.pool cimport Pool
 
 
@@ -37,16 +39,15 @@ cdef class Client:
     cpdef abort(self)
 
 
-cdef class Answers:
+cdef class Answers(Receiver):
     cdef public Environment env
     cdef public Client client
     cdef public RequestHead head
-    cdef public bytes method
     cdef public double started
     cdef public bytes request_id
-    cdef public bint chunks_as_payload
     cdef public double deadline
-    cdef public object plan
+    cdef public Way way
+    cdef public RoutePlan plan
     cdef public object plugins
     cdef public UpstreamConnection upstream
     cdef public int status
@@ -58,7 +59,6 @@ cdef class Answers:
     cdef public long upstream_ms
     cdef public bytes host
     cdef public bytes path
-    cdef public bytes prefix
     cdef public bytes query
     cdef public bytes raw_path
     cdef public bytes upstream_path
@@ -72,6 +72,7 @@ cdef class Answers:
     cdef bint _keep
     cdef bint _switched
 
+    cpdef take_on(self, Environment env, Client client, RequestHead head, double started)
     cpdef begin(self)
     cpdef request_body(self, bytes data, bint ended)
     cpdef client_writable(self, bint writable)

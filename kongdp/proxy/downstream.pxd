@@ -1,3 +1,5 @@
+import cython
+
 from kongdp._monotonic cimport monotonic
 
 from kongdp.http1.chunks cimport ChunkWalker
@@ -34,7 +36,9 @@ cdef class DownstreamConnection(Client):
     cpdef data_received(self, bytes data)
     cdef _rearm(self)
     cdef _process(self)
+    @cython.locals(started=double, env=Environment, buffer=bytes, head=RequestHead)
     cdef bint _start_request(self) except -1
+    @cython.locals(exchange=Exchange)
     cdef _begin(self, RequestHead head, double started)
     cdef _body_data(self, bytes data)
     cdef _discard(self, long long count, bint ended)

@@ -235,7 +235,7 @@ class DownstreamConnection(Client):
             if self._misplaced:
                 raise BadMessage(400, failures.PLAIN_ON_TLS, "plain HTTP on a TLS port")
             buffer = self._buffer
-            if buffer[:1] == b"\r":
+            if buffer[0] == 13:
                 # RFC 9112 section 2.2: empty lines before a request line are ignored, two of them and no more
                 buffer = self._buffer = buffer.removeprefix(b"\r\n").removeprefix(b"\r\n")
             head = try_request_head(buffer, env.limits.head)
@@ -252,7 +252,7 @@ class DownstreamConnection(Client):
         self.deadline = NEVER
         self._head_begun = False
         self.requests += 1
-        env.count(env.counters.requests_total)
+        env.slots[env.requests_slot] += 1
         self._begin(head, started)
         return True
 
@@ -272,7 +272,8 @@ class DownstreamConnection(Client):
         return bool(self._buffer)
 
     def _begin(self, head: RequestHead, started: float) -> None:
-        exchange = Exchange(self.env, self, head, started)
+        exchange = Exchange.__new__(Exchange)
+        exchange.take_on(self.env, self, head, started)
         self.exchange = exchange
         if head.chunked:
             self._body = _CHUNKS

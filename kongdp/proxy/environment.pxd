@@ -1,5 +1,8 @@
+import cython
+
 from kongdp.http1.parser cimport HeadLimits
 from kongdp.proxy.respond cimport Stamps
+from kongdp.proxy.ways cimport RouteTable
 
 
 cdef class Limits:
@@ -25,13 +28,14 @@ cdef class RequestIds:
     cdef bytes _batch
     cdef Py_ssize_t _next
 
+    @cython.locals(position=Py_ssize_t, batch="const char *")
     cpdef bytes take(self)
 
 
 cdef class Environment:
     cdef public object loop
     cdef public object clock
-    cdef public object snapshot
+    cdef public RouteTable snapshot
     cdef public object pools
     cdef public object resolver
     cdef public object dialer
@@ -52,6 +56,7 @@ cdef class Environment:
     cdef public double now
     cdef public double sweep_period_s
     cdef public bint draining
+    cdef public long requests_slot
+    cdef public long reused_slot
 
-    cpdef count(self, long slot)
     cpdef double deadline_in(self, double seconds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from kongdp._join import join
 from kongdp._monotonic import monotonic
 from kongdp.http1 import target
 from kongdp.http1.head import is_host
@@ -27,7 +28,7 @@ from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.respond import proxy_latencies
 from kongdp.proxy.tries import Tries
 from kongdp.proxy.tunnel import Tunnel
-from kongdp.routing.base import UNKNOWN
+from kongdp.proxy.ways import RouteTable, Way
 from kongdp.telemetry.counters import SOURCE_SERVICE
 from kongdp.upstream.connection import UpstreamConnection
 
@@ -40,10 +41,14 @@ NAMELESS = b"kong"
 
 JOINED_BYTES_MAX = 16384
 """Of a body that came with its head: up to here copying it behind the head is cheaper than a second piece (one TLS record holds both)."""
+_JOINED = JOINED_BYTES_MAX
 
 _REFUSED_METHODS = frozenset((b"TRACE", b"CONNECT"))
 """An answer to CONNECT begins a tunnel, wherever the upstream reads it so: nothing of it may be forwarded."""
 
+_REQUEST_ID = b"X-Kong-Request-Id: "
+_END = b"\r\n"
+_HEAD_END = b"\r\n\r\n"
 _HTTPS_LINES = b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"
 
 
@@ -62,7 +67,8 @@ class Exchange(Tries):
         head.target = rest.partition(b" ")[0] or b"/"
         head.kept = b""
         head.keep_alive = False
-        exchange = cls(env, client, head, started)
+        exchange = cls.__new__(cls)
+        exchange.take_on(env, client, head, started)
         exchange.raw_path, exchange.query = head.target, b""
         client.exchange = exchange
         return exchange
@@ -70,51 +76,52 @@ class Exchange(Tries):
     def begin(self) -> None:
         """Route the request and start it on its way."""
         head = self.head
-        env = self.env
         client = self.client
-        authority: bytes | None = b""
+        table = self.env.snapshot
+        host = head.host
         if head.is_plain:
             # PERF: no question about the path was left open: 61,800 -> 50,800 instructions an exchange, valgrind
-            self.raw_path = path = head.target[: head.path_length]
-            self.query = head.target[head.path_length :]
+            self.raw_path, self.query = head.path, head.query
+            named = host
         else:
             authority = self._read_target()
             if authority is None:
                 return
-            path = target.normalize(self.raw_path)
-        self.path = path
-        # a client of HTTP/1.0 may name no host; nginx's $host is the server's name then
-        named = authority or head.host or NAMELESS
-        if named != client.host_field:
-            # one client speaks to one host, mostly
+            named = authority or host
+        if named is None:
+            # a client of HTTP/1.0 may name no host; nginx's $host is the server's name then
+            named = NAMELESS
+        if named == client.host_field:
+            # PERF: one client speaks to one host, mostly; this copy of its name has its hash already
+            if host is not None and named is host:
+                host = client.host_field
+        else:
             effective = effective_host(named)
             if effective is None:
                 self.refuse(400, "Bad request")
                 return
             client.host_field, client.host = named, effective
         self.host = client.host
-        snapshot = env.snapshot
-        if snapshot.plugins.rewrites:
-            self.plugins = for_request(self, snapshot)
+        way = table.ways.get((self.method, host or b"", self.raw_path))
+        if way is None:
+            if not head.is_plain and self._refuses_target():
+                return
+            self.path = self.raw_path if head.is_plain else target.normalize(self.raw_path)
+        else:
+            self.path = way.path
+        if table.rewrites:
+            self.plugins = for_request(self, table)
             self.plugins.rewrite()
-        router = snapshot.router
-        host = head.host or b""
-        match = router.recall(head.method, host, path)
-        if match is UNKNOWN:
-            match = router.match(
-                head.method, host, path, head.fields, scheme=client.scheme, sni=client.sni, port=client.port
-            )
-        if match is None:
-            env.slots[env.counters.unrouted_total] += 1
-            self.respond(404, failures.NO_ROUTE)
-            return
-        self.plan = plan = snapshot.plan(match.route_id)
-        self.prefix = match.prefix if plan.strip_path and match.prefix != b"/" else b""
-        upstream_path = plan.upstream_path(path, match.prefix_length)
-        self.upstream_path = (upstream_path if head.is_plain else target.escape(upstream_path)) + self.query
+        if way is None:
+            way = self._find_way(table, host or b"")
+            if way is None:
+                return
+        self.way = way
+        self.plan = plan = way.plan
+        self.upstream_path = way.upstream_path + self.query if self.query else way.upstream_path
         if plan.gated and self._gate(plan):
             return
-        if plan.plugins is not None and self._enter_plugins(plan.plugins, snapshot, match):
+        if plan.plugins is not None and self._enter_plugins(plan.plugins, table, way.match):
             return
         self._prepare_tries(plan)
         if head.has_body:
@@ -122,27 +129,50 @@ class Exchange(Tries):
         else:
             self._next_try()
 
+    def _find_way(self, table: RouteTable, host: bytes) -> Way | None:
+        """Match the request; None when it was answered because no route does."""
+        head = self.head
+        client = self.client
+        path = self.path
+        match = table.router.match(
+            head.method, host, path, head.fields, scheme=client.scheme, sni=client.sni, port=client.port
+        )
+        if match is None:
+            env = self.env
+            env.slots[env.counters.unrouted_total] += 1
+            self.respond(404, failures.NO_ROUTE)
+            return None
+        plan = table.plan(match.route_id)
+        prefix = match.prefix if plan.strip_path and match.prefix != b"/" else b""
+        upstream_path = target.escape(plan.upstream_path(path, match.prefix_length))
+        way = Way(match, plan, path, prefix, upstream_path)
+        table.remember(head.method, host, self.raw_path, way)
+        return way
+
     def _read_target(self) -> bytes | None:
         """Take the request-target apart; the authority of one in absolute form, else b"", or None when it was refused."""
         head = self.head
         raw = head.target
-        authority = b""
         if raw[:1] == b"/":
             self.raw_path, self.query = target.split(raw)
-        else:
-            parsed = target.parse(raw, head.method)
-            self.raw_path, self.query = raw, b""
-            if parsed is None or parsed.form is not target.Form.ABSOLUTE or not is_host(parsed.authority):
-                self.refuse(400, "Bad request")
-                return None
-            self.raw_path, self.query, authority = parsed.path, parsed.query, parsed.authority
-        if target.is_refused(self.raw_path):
+            return b""
+        parsed = target.parse(raw, head.method)
+        self.raw_path, self.query = raw, b""
+        if parsed is None or parsed.form is not target.Form.ABSOLUTE or not is_host(parsed.authority):
             self.refuse(400, "Bad request")
             return None
-        if head.method in _REFUSED_METHODS:
+        self.raw_path, self.query = parsed.path, parsed.query
+        return parsed.authority
+
+    def _refuses_target(self) -> bool:
+        """Whether the path or the method is one that is never routed; the request was answered then."""
+        if target.is_refused(self.raw_path):
+            self.refuse(400, "Bad request")
+            return True
+        if self.method in _REFUSED_METHODS:
             self.refuse(405, "Method not allowed")
-            return None
-        return authority
+            return True
+        return False
 
     def _await_body(self, plan: RoutePlan) -> None:
         """A body may come with its head, so wait for the rest of this read: `request_body` starts the way upstream."""
@@ -156,11 +186,11 @@ class Exchange(Tries):
         if not plan.request_buffering:
             self.env.loop.call_soon(self._start_streaming)
 
-    def _enter_plugins(self, plugins: RoutePlugins, snapshot: Snapshot, match: Match) -> bool:
+    def _enter_plugins(self, plugins: RoutePlugins, table: Snapshot, match: Match) -> bool:
         """Whether plugins answered the request, or hold it for now."""
         run = self.plugins
         if run is None:
-            run = self.plugins = for_request(self, snapshot)
+            run = self.plugins = for_request(self, table)
         return run.enter(plugins, match)
 
     def hold(self) -> bool:
@@ -229,8 +259,10 @@ class Exchange(Tries):
         self.proxy_ms = proxy_ms = int((self._balanced - self.started) * 1000)
         self.upstream_ms = upstream_ms = int((now - self._balanced) * 1000)
         # PERF: a long body is not copied behind its head: the transport sends both with one system call
-        apart = len(body) > JOINED_BYTES_MAX
-        data = b"".join(
+        count = len(body)
+        apart = count > _JOINED
+        identity = self.request_id if stamps.request_id else b""
+        data = join(
             (
                 head.line,
                 head.kept,
@@ -239,13 +271,18 @@ class Exchange(Tries):
                 b"" if head.has_date else env.clock.date_line,
                 b"" if head.has_server else stamps.server,
                 proxy_latencies(stamps, proxy_ms, upstream_ms),
-                self._extra_lines(head),
+                stamps.via
+                if head.via is None and not stamps.upstream_status and not env.debug_header
+                else self._marks(head),
+                _REQUEST_ID if identity else b"",
+                identity,
+                _HEAD_END if identity else _END,
                 b"" if apart else body,
             )
         )
         self._begun = True
-        self.head_bytes_out = len(data) if apart else len(data) - len(body)
-        self.bytes_out += self.head_bytes_out + len(body)
+        self.head_bytes_out = len(data) if apart else len(data) - count
+        self.bytes_out += self.head_bytes_out + count
         if ended:
             self._count()
             client.transport.write(data)
@@ -253,7 +290,8 @@ class Exchange(Tries):
                 client.transport.write(body)
             self._finish()
             return
-        plan = cast(RoutePlan, self.plan)
+        plan = self.plan
+        assert plan is not None
         if not self._blocked:
             self.deadline = now + plan.read_timeout_s + env.sweep_period_s
         if client.reads_ahead is not plan.response_buffering:
@@ -262,8 +300,8 @@ class Exchange(Tries):
         if apart:
             client.transport.write(body)
 
-    def _extra_lines(self, head: ResponseHead) -> bytes:
-        """Via, request id, and what is rarely switched on; ends with the empty line."""
+    def _marks(self, head: ResponseHead) -> bytes:
+        """Via, and what is rarely switched on."""
         stamps = self.env.stamps
         via = stamps.via
         if head.via is not None:
@@ -272,11 +310,7 @@ class Exchange(Tries):
             via += b"X-Kong-Upstream-Status: %d\r\n" % head.status
         if self.env.debug_header:
             via += self._debug_lines()
-        return (
-            b"".join((via, b"X-Kong-Request-Id: ", self.request_id, b"\r\n\r\n"))
-            if stamps.request_id
-            else via + b"\r\n"
-        )
+        return via
 
     def _debug_lines(self) -> bytes:
         plan = self.plan
@@ -320,8 +354,9 @@ class Exchange(Tries):
             self._finish()
             return
         if not self._blocked:
-            env = self.env
-            self.deadline = env.now + cast(RoutePlan, self.plan).read_timeout_s + 2 * env.sweep_period_s
+            env, plan = self.env, self.plan
+            assert plan is not None
+            self.deadline = env.now + plan.read_timeout_s + 2 * env.sweep_period_s
         client.transport.write(data)
 
     def response_interim(self, head: ResponseHead) -> None:
@@ -346,14 +381,15 @@ class Exchange(Tries):
         self.upstream_ms = int((monotonic() - self._balanced) * 1000)
         if self.plugins is not None:
             self.plugins.response_begins(head, b"", True)
-        data = b"%b%bUpgrade: %b\r\nConnection: upgrade\r\n%b%b%b%b" % (
+        data = b"%b%bUpgrade: %b\r\nConnection: upgrade\r\n%b%b%b%b%b\r\n" % (
             head.line,
             head.kept,
             head.upgrade or b"",
             b"" if head.has_date else env.clock.date_line,
             b"" if head.has_server else stamps.server,
             proxy_latencies(stamps, self.proxy_ms, self.upstream_ms),
-            self._extra_lines(head),
+            self._marks(head),
+            b"X-Kong-Request-Id: %b\r\n" % self.request_id if stamps.request_id else b"",
         )
         self.bytes_out += len(data)
         self.head_bytes_out = len(data)

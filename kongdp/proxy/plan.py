@@ -61,7 +61,7 @@ class Targets:
         return {index for index, destination in enumerate(self._destinations) if destination in destinations}
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class RoutePlan:
     """One route, ready. Times in seconds. `gated`: one of the rare checks before proxying applies."""
 

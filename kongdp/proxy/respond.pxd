@@ -1,4 +1,4 @@
-cdef long _LATENCIES
+cdef long _LATENCIES, _LATENCIES_USUAL
 
 
 cdef class Stamps:

@@ -117,6 +117,10 @@ RESPONSE_LATENCY = tuple(b"X-Kong-Response-Latency: %d\r\n" % ms for ms in range
 PROXY_LATENCY = tuple(b"X-Kong-Proxy-Latency: %d\r\n" % ms for ms in range(_LATENCIES))
 UPSTREAM_LATENCY = tuple(b"X-Kong-Upstream-Latency: %d\r\n" % ms for ms in range(_LATENCIES))
 
+_LATENCIES_USUAL = 256
+LATENCIES_USUAL = tuple(line + PROXY_LATENCY[0] for line in UPSTREAM_LATENCY[:_LATENCIES_USUAL])
+"""Both lines, where the gateway itself took less than a millisecond."""
+
 
 def response_latency(ms: int) -> bytes:
     """The X-Kong-Response-Latency line."""
@@ -125,6 +129,8 @@ def response_latency(ms: int) -> bytes:
 
 def proxy_latencies(stamps: Stamps, proxy_ms: int, upstream_ms: int) -> bytes:
     """The latency lines of a proxied answer, as far as they are switched on."""
+    if proxy_ms == 0 and upstream_ms < _LATENCIES_USUAL and stamps.upstream_latency and stamps.proxy_latency:
+        return LATENCIES_USUAL[upstream_ms]
     if proxy_ms < _LATENCIES and upstream_ms < _LATENCIES:
         upstream, proxy = UPSTREAM_LATENCY[upstream_ms], PROXY_LATENCY[proxy_ms]
     else:

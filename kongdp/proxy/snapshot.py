@@ -36,6 +36,7 @@ from kongdp.plugins.base import Node
 from kongdp.plugins.identities import NOBODY, Identities
 from kongdp.proxy.plan import RoutePlan, Surroundings, build_plan
 from kongdp.proxy.plugin_chain import NO_PLUGINS, PluginTable, touched
+from kongdp.proxy.ways import RouteTable
 from kongdp.routing.router import Router, build
 from kongdp.routing.router import compile_steps as compile_router
 from kongdp.routing.shards import ShardedMap
@@ -102,7 +103,7 @@ class Balancing:
 NO_BALANCING = Balancing()
 
 
-class Snapshot:
+class Snapshot(RouteTable):
     """One configuration, ready to serve. `hash` is the configuration's, 32 characters."""
 
     __slots__ = (
@@ -112,9 +113,6 @@ class Snapshot:
         "certificates",
         "entities",
         "hash",
-        "identities",
-        "plugins",
-        "router",
         "shortest_timeout_s",
     )
 
@@ -130,12 +128,10 @@ class Snapshot:
         plugins: PluginTable = NO_PLUGINS,
         identities: Identities = NOBODY,
     ) -> None:
+        super().__init__(router, plugins, identities)
         self.hash = hash_
         self.entities = entities
-        self.router = router
         self.certificates = certificates
-        self.plugins = plugins
-        self.identities = identities
         # of any service's reading or writing; what the deadline sweep's period follows
         self.shortest_timeout_s = shortest_timeout_s
         self._around = around

@@ -20,7 +20,7 @@ from kongdp.proxy.forward import request_head
 from kongdp.proxy.plan import RoutePlan
 from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.spill import Spill
-from kongdp.upstream.connection import Receiver, UpstreamConnection
+from kongdp.upstream.connection import UpstreamConnection
 from kongdp.upstream.destination import Destination
 from kongdp.upstream.dialer import DialError
 from kongdp.upstream.pool import Pool
@@ -70,7 +70,9 @@ class Tries(Answers):
         if upstream is not None and not upstream.lost:
             if ended and not self._blocked:
                 # only now does the upstream's time to answer begin
-                self.deadline = env.deadline_in(cast(RoutePlan, self.plan).read_timeout_s)
+                plan = self.plan
+                assert plan is not None
+                self.deadline = env.deadline_in(plan.read_timeout_s)
             framed = body.pass_on(data, ended)
             if framed:
                 upstream.transport.write(framed)
@@ -123,7 +125,8 @@ class Tries(Answers):
 
     def _next_try(self) -> None:
         """Choose a destination and get a connection to it."""
-        plan = cast(RoutePlan, self.plan)
+        plan = self.plan
+        assert plan is not None
         self._attempt += 1
         destination = plan.sole
         if destination is None:
@@ -142,10 +145,11 @@ class Tries(Answers):
             return
         env = self.env
         found = self._destination.next_pool(env.now, self._pool)
-        if isinstance(found, Resolution):
+        if not isinstance(found, Pool):
             self._unresolved(found)
             return
-        plan = cast(RoutePlan, self.plan)
+        plan = self.plan
+        assert plan is not None
         if plan.preserve_host and found.endpoint.tls is not None and self.head.host is not None:
             found = plan.pool_for_host(found, self.head.host, env.pools)
         self._pool = found
@@ -184,14 +188,15 @@ class Tries(Answers):
         """Take an idle connection, or open one, or wait for either."""
         if self._finished:
             return
-        pool = cast(Pool, self._pool)
+        pool = self._pool
+        assert pool is not None
         env = self.env
         idle = None if self._fresh_only and pool.may_dial() else pool.try_acquire()
         if idle is not None:
             self._reused = True
-            env.count(env.counters.upstream_reused)
+            env.slots[env.reused_slot] += 1
             self._balanced = monotonic()
-            self._send(cast(UpstreamConnection, idle))
+            self._send(idle)  # type: ignore[arg-type] # a pool holds what `_dial` made
         elif pool.may_dial():
             pool.dialling()
             self._reused = False
@@ -240,9 +245,10 @@ class Tries(Answers):
         env = self.env
         self.upstream = connection
         self._phase = SENT
-        plan = cast(RoutePlan, self.plan)
+        plan = self.plan
+        assert plan is not None
         self.deadline = env.now + plan.read_timeout_s + 2 * env.sweep_period_s
-        connection.begin(cast(Receiver, self))
+        connection.begin(self)
         if self.plugins is not None:
             self.plugins.tried(connection.transport)
         body = self._body

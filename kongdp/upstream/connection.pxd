@@ -1,9 +1,21 @@
+import cython
+
 from kongdp.http1.chunks cimport ChunkWalker
 from kongdp.http1.messages cimport ResponseHead
 from kongdp.http1.parser cimport try_response_head
 from kongdp.upstream.pool cimport Pool, Poolable
 
+cdef long _COPIED
 cdef int _NOTHING, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL
+
+
+cdef class Receiver:
+    cdef public bytes method
+    cdef public bint chunks_as_payload
+
+    cpdef response_begins(self, ResponseHead head, body, bint ended)
+    cpdef response_goes_on(self, bytes data, bint ended)
+    cpdef upstream_writable(self, bint writable)
 
 
 cdef class UpstreamConnection(Poolable):
@@ -15,7 +27,7 @@ cdef class UpstreamConnection(Poolable):
     cdef public bint adopted
     cdef bint _paused
     cdef bint _peer_ended
-    cdef object _receiver
+    cdef Receiver _receiver
     cdef int _state
     cdef bytes _buffer
     cdef long long _remaining
@@ -23,7 +35,7 @@ cdef class UpstreamConnection(Poolable):
     cdef ChunkWalker _walker
     cdef bint _reusable
 
-    cpdef begin(self, receiver)
+    cpdef begin(self, Receiver receiver)
     cpdef bint adopt(self)
     cpdef detach(self)
     cpdef pause_reading(self)
@@ -33,11 +45,14 @@ cdef class UpstreamConnection(Poolable):
     cpdef close(self)
     cpdef data_received(self, bytes data)
     cdef _unasked(self)
-    cdef _head(self, receiver, bytes data)
-    cdef bint _interim(self, receiver, ResponseHead head, bytes rest) except -1
-    cdef _body_begins(self, receiver, ResponseHead head, rest)
-    cdef _deliver_last(self, receiver, ResponseHead head, body, bint extra)
-    cdef _length(self, receiver, bytes data)
-    cdef _chunks(self, receiver, bytes data)
-    cdef _end(self, receiver, bytes data)
-    cdef _fail(self, receiver, detail)
+    @cython.locals(head=ResponseHead, raw="const char *", rest=bytes, size=Py_ssize_t)
+    cdef _head(self, Receiver receiver, bytes data)
+    cdef bint _interim(self, Receiver receiver, ResponseHead head, bytes rest) except -1
+    @cython.locals(missing="long long", count=Py_ssize_t)
+    cdef _body_begins(self, Receiver receiver, ResponseHead head, rest)
+    cdef _deliver_last(self, Receiver receiver, ResponseHead head, body, bint extra)
+    @cython.locals(missing="long long")
+    cdef _length(self, Receiver receiver, bytes data)
+    cdef _chunks(self, Receiver receiver, bytes data)
+    cdef _end(self, Receiver receiver, bytes data)
+    cdef _fail(self, Receiver receiver, detail)

@@ -90,10 +90,11 @@ def check_request(raw: bytes, trailing: bytes) -> None:
     assert found.raw == raw[: len(found.raw)]
     assert found.raw.endswith(b"\r\n\r\n")
     expected = parse_request_head(found.raw, LIMITS)
-    assert values(found, ("is_plain", "path_length")) == values(expected, ("is_plain", "path_length"))
+    mine = ("is_plain", "path", "query")
+    assert values(found, mine) == values(expected, mine)
     if found.is_plain:
-        path, _ = split(found.target)
-        assert found.path_length == len(path)
+        path, query = split(found.target)
+        assert (found.path, found.query) == (path, query)
         assert path == try_normalize(path) == normalize(path) == escape(path)
 
 

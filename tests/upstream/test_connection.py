@@ -3,17 +3,16 @@
 import pytest
 
 from kongdp.http1.messages import ResponseHead
-from kongdp.upstream.connection import COPIED_BYTES_MAX, UpstreamConnection
+from kongdp.upstream.connection import COPIED_BYTES_MAX, Receiver, UpstreamConnection
 from kongdp.upstream.pool import Endpoint, Pool, PoolLimits
 
 
-class Heard:
+class Heard(Receiver):
     """An exchange that only remembers."""
 
-    method = b"GET"
-    chunks_as_payload = False
-
     def __init__(self) -> None:
+        self.method = b"GET"
+        self.chunks_as_payload = False
         self.began: list[tuple[int, bytes | memoryview, bool]] = []
         self.went_on: list[tuple[bytes, bool]] = []
 

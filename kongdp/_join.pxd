@@ -1,0 +1,1 @@
+cpdef bytes join(tuple pieces)

@@ -1,0 +1,4 @@
+cdef long _SMALL
+cdef tuple _LENGTH_LINES
+
+cpdef bytes content_length_line(long long length)
