@@ -182,10 +182,10 @@ def test_preserved_host_when_it_is_no_server_name() -> None:
         async with scripted_upstream(echo, tls=chain_context(LEAF)) as upstream:
             loaded = tls_service(upstream.port, "up.localhost", route={"preserve_host": True})
             async with running_gateway(loaded) as gateway:
-                for bad in (b"a..b", b"x" * 64 + b".test", b".test"):
-                    assert (await ask(gateway.port, b"GET /x HTTP/1.1\r\nHost: " + bad + b"\r\n\r\n")).status == 502, (
-                        bad
-                    )
+                # an empty label in the middle is refused before that, as nginx does
+                for bad, status in ((b"a..b", 400), (b"x" * 64 + b".test", 502), (b".test", 502)):
+                    seen = await ask(gateway.port, b"GET /x HTTP/1.1\r\nHost: " + bad + b"\r\n\r\n")
+                    assert seen.status == status, bad
                 assert gateway.pools_open() == 0
 
     run(story())
