@@ -11,10 +11,11 @@ from kongdp.adminapi.context import NodeInfo
 from kongdp.controlplane import groups
 from kongdp.controlplane.changes import Changes
 from kongdp.controlplane.store.database import Database
-from kongdp.controlplane.store.migrations import migrate
 from kongdp.entities.schemas import build_schemas
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from tests.support.conversation import NOT_COMPARED, Exchange, recorded_steps, replay
+from tests.support.migrated import migrated_sqlite
+from tests.support.postgres import PostgresServer
 
 COMPARED = [step["id"] for step in recorded_steps() if "response" in step and step["id"] not in NOT_COMPARED]
 
@@ -23,13 +24,17 @@ COMPARED = [step["id"] for step in recorded_steps() if "response" in step and st
 def played() -> dict[str, Exchange]:
     """The whole conversation over one fresh SQLite database."""
     with tempfile.TemporaryDirectory() as directory:
-        database = Database(f"sqlite:///{Path(directory, 'controlplane.db')}")
-        migrate(database)
-        store = Changes(database).store(groups.ensure_default(database))
-        info = NodeInfo(node_id="00000000-0000-4000-8000-00000000abcd", version="3.9.1", plugins=PLUGIN_SCHEMAS)
-        handle = AdminApi(store, build_schemas(plugins=PLUGIN_SCHEMAS), info).handle
-        exchanges = {exchange.step["id"]: exchange for exchange in replay(handle)}
-        database.close()
+        return played_over(migrated_sqlite(Path(directory)))
+
+
+def played_over(url: str) -> dict[str, Exchange]:
+    """The whole conversation over a fresh database, by step."""
+    database = Database(url)
+    store = Changes(database).store(groups.ensure_default(database))
+    info = NodeInfo(node_id="00000000-0000-4000-8000-00000000abcd", version="3.9.1", plugins=PLUGIN_SCHEMAS)
+    handle = AdminApi(store, build_schemas(plugins=PLUGIN_SCHEMAS), info).handle
+    exchanges = {exchange.step["id"]: exchange for exchange in replay(handle)}
+    database.close()
     return exchanges
 
 
@@ -37,6 +42,16 @@ def played() -> dict[str, Exchange]:
 def test_answer_over_sql_when_asked_as_recorded(step: str) -> None:
     """Each answer has the recorded status, shape and texts."""
     assert played()[step].actual() == played()[step].expected()
+
+
+def test_every_answer_is_the_same_over_postgresql(postgres: PostgresServer) -> None:
+    """As recorded where it is recorded, as over SQLite where it is withheld."""
+    over_sqlite = played()
+    found = played_over(postgres.create_migrated())
+    for step, exchange in found.items():
+        if exchange.compared:
+            assert exchange.actual() == exchange.expected(), step
+        assert exchange.status == over_sqlite[step].status, step
 
 
 def test_no_answer_over_sql_is_an_accident() -> None:
