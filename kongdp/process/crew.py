@@ -12,7 +12,7 @@ import logging
 import os
 import selectors
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -241,10 +241,19 @@ class Crew:
         return Ended(slot, child, reason, status == lifeline.START_FAILED or child.failure is not None)
 
 
-def reap_orphans() -> None:
-    """As the first process of a container we inherit whatever others leave behind; collect it."""
-    while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) is not None:
-        pass
+def reap_orphans(ours: Container[int]) -> None:
+    """As the first process of a container we inherit whatever others leave behind; collect it.
+
+    Not what has one of `ours` as its pid: only `reap` may collect that, or nobody would know how it ended.
+    """
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # there are no children at all: between two starts, or at the end
+            return
+        if found is None or found.si_pid in ours:
+            return
+        os.waitid(os.P_PID, found.si_pid, os.WEXITED | os.WNOHANG)
 
 
 def _silence(child: Child) -> float:

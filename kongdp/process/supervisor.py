@@ -215,7 +215,7 @@ class Supervisor:
         for ended in [*self._crew.reap(now), *self._crew.fill(now)]:
             self._on_ended(ended, now)
         if os.getpid() == 1:
-            crew.reap_orphans()
+            crew.reap_orphans({child.process.pid for child in self._crew.children})
         self._crew.judge(now)
         self._advance(now)
         self._publish()
