@@ -8,6 +8,7 @@ Cold: nothing is logged for a normal request (the access log is telemetry's).
 Source: levels and line shape of nginx's error log.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -144,10 +145,15 @@ class _FileHandler(logging.StreamHandler[TextIO]):
             return
         old = self.setStream(fresh)
         if old is not None:
-            old.close()
+            _close(old)
+
+    def flush(self) -> None:
+        # What a full disk does not take is lost; the process that wanted to log it, or to switch to another file, goes on.
+        with contextlib.suppress(OSError):
+            super().flush()
 
     def close(self) -> None:
-        self.stream.close()
+        _close(self.stream)
         super().close()
 
 
@@ -156,6 +162,12 @@ class _StreamHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, fd: int) -> None:
         super().__init__(sys.stdout if fd == 1 else sys.stderr)
+
+
+def _close(stream: TextIO) -> None:
+    """Close it, also when the disk does not take what it still holds: the descriptor is closed all the same."""
+    with contextlib.suppress(OSError):
+        stream.close()
 
 
 def _open_file(path: Path) -> TextIO:

@@ -65,6 +65,26 @@ def test_a_file_that_cannot_be_reopened_goes_on(tmp_path: Path) -> None:
     assert "after" in text
 
 
+def test_a_full_disk_costs_lines_and_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not taken may still stand in the buffer when the log is opened again or replaced: neither raises."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    path = tmp_path / "error.log"
+    path.symlink_to("/dev/full")
+    log_to("info", "error.log", tmp_path, process="supervisor")
+    logging.info("lost")
+    path.unlink()
+    reopen_logs()
+    logging.info("after")
+    assert "after" in path.read_text()
+    path.unlink()
+    path.symlink_to("/dev/full")
+    reopen_logs()
+    logging.info("lost too")
+    log_to("info", "other.log", tmp_path, process="supervisor")
+    logging.info("elsewhere")
+    assert "elsewhere" in (tmp_path / "other.log").read_text()
+
+
 def test_a_target_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     """The path stands in the message."""
     (tmp_path / "logs").write_text("not a directory")
