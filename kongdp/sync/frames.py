@@ -51,19 +51,23 @@ class Frames:
 
     def binary(self, data: bytes) -> bytes:
         """One binary frame."""
-        return self._connection.send(BytesMessage(data))
+        return self._send(BytesMessage(data))
 
     def text(self, data: bytes) -> bytes:
         """One text frame; `data` is UTF-8."""
-        return self._connection.send(TextMessage(data.decode()))
+        return self._send(TextMessage(data.decode()))
 
     def ping(self, payload: bytes) -> bytes:
         """A ping of at most 125 bytes."""
-        return self._connection.send(Ping(payload))
+        return self._send(Ping(payload))
 
     def pong(self, payload: bytes) -> bytes:
         """A pong."""
-        return self._connection.send(Pong(payload))
+        return self._send(Pong(payload))
+
+    def _send(self, event: BytesMessage | TextMessage | Ping | Pong) -> bytes:
+        """Nothing once a close frame was sent or has come: it may have come with the very message that is answered."""
+        return self._connection.send(event) if self._connection.state is ConnectionState.OPEN else b""
 
     def close(self) -> bytes:
         """A close frame without code, as Kong sends it; nothing when one was sent before."""

@@ -41,6 +41,17 @@ def test_close_is_empty_when_sent() -> None:
     assert frames.close() == b""
 
 
+def test_nothing_is_sent_when_the_peer_has_closed() -> None:
+    """A close frame may come with the message that is being answered: the answer is dropped, and no error."""
+    peer, frames = server(), Frames(LIMIT)
+    assert [kind for kind, _ in frames.receive(peer.send(Ping(b"p")) + peer.send(CloseConnection(1000)))] == [
+        FrameKind.PING,
+        FrameKind.CLOSE,
+    ]
+    assert frames.pong(b"p") == frames.ping(b"0" * 32) == frames.binary(b"x") == frames.text(b"{}") == b""
+    assert frames.close()[:1] == b"\x88"
+
+
 MESSAGES = [
     (BytesMessage(b"x" * 70_000), (FrameKind.BINARY, b"x" * 70_000)),
     (TextMessage("{}"), (FrameKind.TEXT, b"{}")),
