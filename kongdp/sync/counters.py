@@ -77,6 +77,7 @@ class CountersClient:
         self._news = asyncio.Event()
         self._link: Link | None = None
         self._in_flight = 0
+        self._progress_at = 0.0
         self.state = CountersState()
 
     def announced(self, is_welcome: bool) -> None:
@@ -131,13 +132,17 @@ class CountersClient:
             link.close()
 
     async def _send(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
             while (frame := self._source.next_frame()) is not None:
+                if not self._in_flight:
+                    self._progress_at = loop.time()
                 self._in_flight += 1
                 link.send(FrameKind.TEXT, frame.to_json())
             try:
-                async with asyncio.timeout(self._ack_timeout_s if self._in_flight else None):
+                # A moment, not a span: news come each second, and would begin a span again and again.
+                async with asyncio.timeout_at(self._progress_at + self._ack_timeout_s if self._in_flight else None):
                     await self._news.wait()
             except TimeoutError:
                 raise LinkError(f"no acknowledgement within {self._ack_timeout_s:.0f} s") from None
@@ -160,5 +165,6 @@ class CountersClient:
             raise LinkError(str(error)) from None
         if self._source.acknowledge(seq):
             self._in_flight -= 1
+            self._progress_at = asyncio.get_running_loop().time()
             self.state = CountersState(True, self.state.count_acknowledged + 1)
             self._news.set()

@@ -117,6 +117,24 @@ def test_connection_is_replaced_when_no_answer_comes() -> None:
     play(story, ack_timeout_s=0.02)
 
 
+def test_connection_is_replaced_when_news_come_and_no_answer() -> None:
+    """An agent has news each second: that does not give a silent control plane another chance each time."""
+
+    async def story(plane: ScriptedControlPlane, client: CountersClient, samples: Samples) -> None:
+        async def keep_poking() -> None:
+            while True:
+                client.poke()
+                await asyncio.sleep(0.001)
+
+        plane.acknowledges = False
+        client.announced(True)
+        poking = asyncio.create_task(keep_poking())
+        await plane.until(lambda: len(plane.counters) >= 2)
+        poking.cancel()
+
+    play(story, ack_timeout_s=0.5)
+
+
 def test_push_ends_when_the_announcement_is_withdrawn() -> None:
     """The node now talks to a control plane that takes no counters: the push stops, what is pending stays."""
 
