@@ -130,6 +130,9 @@ class SyncClient:
     def renew(self) -> None:
         """The context has changed (a new certificate): replace the connection without a gap."""
         self._generation += 1
+        self._begin_replacing()
+
+    def _begin_replacing(self) -> None:
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._replace(), name="sync renewal")
 
@@ -142,6 +145,8 @@ class SyncClient:
             await asyncio.sleep(self._delay_s())
             return
         self._current = connection
+        if connection.generation != self._generation:  # the certificate was renewed while it was being opened
+            self._begin_replacing()
         reason = await connection.ended
         self._current = None
         if self._successor is None:

@@ -227,6 +227,28 @@ def test_new_connection_is_heard_before_the_old_ends_when_renewing() -> None:
     run(whole)
 
 
+def test_connection_is_replaced_when_the_certificate_was_renewed_while_it_was_opened() -> None:
+    """It has the old certificate, and would keep it until that ends."""
+
+    async def whole() -> None:
+        certificates = [NODE, make("renewed", issuer=CA)]
+
+        def context() -> ssl.SSLContext:
+            used = certificates.pop(0) if len(certificates) > 1 else certificates[0]
+            if used is NODE:
+                node.client.renew()
+            return pki_context(used)
+
+        async with ScriptedControlPlane(mutual_context(SERVER, CA)) as plane:
+            node = Node(plane.port, context)
+            async with node.running():
+                await plane.until(lambda: len(plane.outlets) == 2 and plane.outlets[0].has_ended)
+                await plane.until(lambda: plane.outlets[1].pings)
+                assert not plane.outlets[1].has_ended
+
+    run(whole)
+
+
 def test_old_connection_stays_when_the_renewed_one_cannot_be_opened() -> None:
     """A control plane that refuses the new certificate does not lose the node."""
 
