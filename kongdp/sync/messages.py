@@ -11,6 +11,7 @@ Source: Kong 3.9.1 `clustering/{control_plane,data_plane}.lua` as restated in th
 the error frame is Konnect's (2.8); counter frames are ours (8.3).
 """
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -301,7 +302,9 @@ def encode_counters(frame: CounterFrame) -> bytes:
 
 
 def decode_counters(data: bytes | str) -> CounterFrame:
-    """Read a counter frame. Raises MessageError unless every row is [route id, code, source, total >= 0]."""
+    """Read a counter frame. Raises MessageError unless every row is [route id, code, source, total >= 0]: what cannot be
+    stored must not get as far as a batch in which other nodes' frames are.
+    """
     message = _json_object(data, "counter frame")
     try:
         rows = message["rows"]
@@ -311,7 +314,7 @@ def decode_counters(data: bytes | str) -> CounterFrame:
             node_id=_text(message["node_id"]),
             boot_id=_text(message["boot_id"]),
             seq=_count(message["seq"]),
-            at=float(message["at"]),
+            at=_moment(message["at"]),
             rows=tuple(
                 (_text(route), _count(code), _text(source), _count(total)) for route, code, source, total in rows
             ),
@@ -368,9 +371,16 @@ def _plugin_versions(entries: Iterable[object]) -> Sequence[PluginVersion]:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
+    # PostgreSQL takes no NUL in a text.
+    if not isinstance(value, str) or "\0" in value:
         raise TypeError(f"expected a string, got {value!r}")
     return value
+
+
+def _moment(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise TypeError(f"expected a time, got {value!r}")
+    return float(value)
 
 
 def _count(value: object) -> int:

@@ -250,7 +250,10 @@ def test_counters_survive_when_they_travel() -> None:
         {"rows": [["r", 200, "kong", 1]] * 10_001},
         {"seq": "7"},
         {"at": None},
+        {"at": "nan"},
         {"node_id": 1},
+        {"boot_id": "b\0"},
+        {"rows": [["r\0", 200, "kong", 1]]},
     ],
 )
 def test_counters_are_refused_when_malformed(change: dict[str, Any]) -> None:
