@@ -75,10 +75,10 @@ def decide(validity: Validity, now: float, attempts: Attempts = Attempts(), *, j
     what is left.
 
     `jitter` in [0, 1) spreads the first attempt over the next twentieth of the life, for fleets issued at the same
-    moment.
+    moment. A last attempt that is still to come was made by a clock that has been set back: nobody waits for it.
     """
     due_at = validity.not_before + validity.life_s * (RENEW_AT + jitter / 20)
-    if attempts.failures:
+    if attempts.failures and attempts.last_at <= now:
         due_at = max(due_at, attempts.last_at + retry_delay_s(attempts.failures, validity.not_after - now))
     return Decision(renew=now >= due_at, next_at=due_at, urgency=urgency(validity, now))
 

@@ -55,6 +55,13 @@ def test_next_attempt_is_named_when_one_has_just_failed() -> None:
     assert decide(HALF_YEAR, after.next_at, Attempts(failures=1, last_at=122 * DAY_S)).renew
 
 
+def test_next_attempt_is_not_put_off_when_the_clock_was_set_back() -> None:
+    """A clock that ran a year ahead saw an expired certificate and failed to renew it; corrected, it renews in time."""
+    failed = Attempts(failures=1, last_at=500 * DAY_S)
+    assert not decide(HALF_YEAR, 100 * DAY_S, failed).renew
+    assert decide(HALF_YEAR, 122 * DAY_S, failed).renew
+
+
 @pytest.mark.parametrize(
     ("validity", "left_s", "expected"),
     [
