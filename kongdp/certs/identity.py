@@ -93,6 +93,10 @@ def load(directory: Path) -> NodeCertificate | None:
         key = serialization.load_pem_private_key(text, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"{directory / PAIR_FILE} is damaged: {error}") from None
+    try:
+        x509.load_pem_x509_certificates(anchors)
+    except ValueError as error:
+        raise CertificateError(f"{directory / ANCHORS_FILE} is damaged: {error}") from None
     if chain[0].public_key() != key.public_key():
         raise CertificateError(f"{directory / PAIR_FILE} is damaged: key and certificate do not belong together")
     return _value(text[: text.index(b"-----BEGIN CERTIFICATE-----")], chain, anchors)

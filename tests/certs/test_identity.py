@@ -79,6 +79,14 @@ def test_damaged_file_is_named_when_it_cannot_be_used(tmp_path: Path, content: b
         identity.load(tmp_path)
 
 
+def test_damaged_anchors_are_named_when_they_cannot_be_used(tmp_path: Path) -> None:
+    """Found when the node starts, where it can enrol again, not at the first connection."""
+    identity.save(enrolled(), tmp_path)
+    (tmp_path / "ca.pem").write_bytes(b"")
+    with pytest.raises(CertificateError, match=r"ca\.pem is damaged"):
+        identity.load(tmp_path)
+
+
 GEN_CERT = b"""-----BEGIN CERTIFICATE-----
 MIIBWTCB3wIBADAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA9rb25nX2NsdXN0ZXJp
 bmcwHhcNMjYxMTIzMTkyNjExWhcNMjkxMTIyMTkyNjExWjAaMRgwFgYDVQQDDA9r
