@@ -63,6 +63,8 @@ def _publish(path: Path, data: bytes, mode: int) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # an empty file after a power cut would be an existing pair
     os.replace(beside, path)
 
 
