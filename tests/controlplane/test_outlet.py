@@ -144,6 +144,16 @@ def test_a_node_without_the_plugin_gets_the_next_configuration_that_needs_none()
     assert len([told for told in story.desk.told if told.startswith("note")]) == 2
 
 
+def test_a_node_without_the_plugin_does_not_get_it_in_place_of_one_that_waited() -> None:
+    """The place of a configuration that waited for a slow peer is not taken by one that the node cannot apply."""
+    story = Story()
+    story.offer("a")
+    story.offer("b")
+    story.offer("c", frozenset({"unknown"}))
+    story.drained()
+    assert story.link.sent == [b"a"]
+
+
 def test_a_connection_ends_with_its_certificate() -> None:
     """The next ping after the certificate's end is the last."""
     clock, desk, link = Clock(), Desk(), Link()

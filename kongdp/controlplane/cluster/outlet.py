@@ -177,10 +177,9 @@ class DataPlane:
         if status != self.sync_status:
             self.sync_status = status
             self._desk.note(self)
-        if status != NORMAL:
+        self._is_unsent = status == NORMAL
+        if not self._is_unsent:
             LOG.warning("data plane %s gets no configuration: %s", self.peer.node_id, status)
-            return
-        self._is_unsent = True
         self.sent()
 
     @property
