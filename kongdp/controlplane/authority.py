@@ -35,6 +35,7 @@ BACKDATE_SHARE = 20
 RSA_BITS_MIN = 2048
 CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 GROUP_URI = "urn:kongdp:group:"
+SERVER_FILE = "server.crt"
 SERVER_NAMES = ("kongdp-control-plane", "kong_clustering", "localhost", "127.0.0.1", "::1")
 
 SigningKey = ec.EllipticCurvePrivateKey
@@ -82,7 +83,9 @@ class Authority:
         """Load the authority from `directory`, or make it there (first start). Raises AuthorityError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         key_path, certificate_path = directory / "ca.key", directory / "ca.crt"
-        if not key_path.exists() and not certificate_path.exists():
+        # A key alone was left by a first start that ended between the two files; nobody has its certificate, or there
+        # would be the server's beside it.
+        if not certificate_path.exists() and not (directory / SERVER_FILE).exists():
             key = ec.generate_private_key(ec.SECP256R1())
             certificate = _make_root(key, clock())
             write_private(key_path, _pem(key))
@@ -96,7 +99,7 @@ class Authority:
     def server_certificate(self, extra_names: Iterable[str] = ()) -> tuple[Path, Path]:
         """Paths of the server's certificate and key; issued anew when missing, due for renewal or lacking a name."""
         names = tuple(dict.fromkeys((*SERVER_NAMES, socket.gethostname(), *extra_names)))
-        certificate_path, key_path = self._directory / "server.crt", self._directory / "server.key"
+        certificate_path, key_path = self._directory / SERVER_FILE, self._directory / "server.key"
         if not self._serves(certificate_path, key_path, names):
             key = ec.generate_private_key(ec.SECP256R1())
             certificate = self._issue(

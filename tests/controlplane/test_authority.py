@@ -177,7 +177,7 @@ def test_the_server_certificate_carries_every_name(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     """A key that belongs to another certificate, or half a pair, is said with its path."""
     Authority.open(tmp_path / "a", Moment())
-    Authority.open(tmp_path / "b", Moment())
+    Authority.open(tmp_path / "b", Moment()).server_certificate()
     (tmp_path / "a" / "ca.key").write_bytes((tmp_path / "b" / "ca.key").read_bytes())
     with pytest.raises(AuthorityError, match=r"ca\.key is not the key of"):
         Authority.open(tmp_path / "a", Moment())
@@ -187,6 +187,14 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "b" / "ca.crt").unlink()
     with pytest.raises(AuthorityError, match=r"ca\.crt"):
         Authority.open(tmp_path / "b", Moment())
+
+
+def test_a_first_start_that_ended_between_the_two_files_is_made_good(tmp_path: Path) -> None:
+    """A key without its certificate has signed nothing yet: the next start makes both."""
+    Authority.open(tmp_path, Moment())
+    (tmp_path / "ca.crt").unlink()
+    made = Authority.open(tmp_path, Moment())
+    assert Authority.open(tmp_path, Moment()).fingerprint == made.fingerprint
 
 
 def test_two_nodes_have_different_serials(tmp_path: Path) -> None:
