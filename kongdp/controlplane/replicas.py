@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -101,24 +101,27 @@ class Watcher:
             await self.look()
         except sa.exc.SQLAlchemyError as error:
             LOG.warning("cannot look for changes of other replicas: %s", error)
+        except Exception:
+            # A boundary: what a change causes here may fail (a full disk); the next look finds it again.
+            LOG.exception("changes of other replicas could not be followed")
 
     async def look(self) -> None:
         """Compare the database with what was seen before, and pass on what is new."""
         now = await self._database.run(_look, self._database)
-        before, self._seen = self._seen, now
-        if before is None:
-            # What was there when this process started, its parts have read themselves; groups may have changed since.
-            before = _Seen(dict.fromkeys(now.revisions, 0), now.pins, now.revoked)
+        # What was there when this process started, its parts have read themselves; groups may have changed since.
+        before = self._seen or _Seen(dict.fromkeys(now.revisions, 0), now.pins, now.revoked)
+        self._seen = replace(now, pins=before.pins)
         for group_id, number in now.revisions.items():
             if number > max(before.revisions.get(group_id, 0), self._own.get(group_id, 0)):
                 self._local.group_changed(group_id, number)
         for group_id in before.revisions.keys() - now.revisions.keys():
             self._own.pop(group_id, None)
             self._local.forget_group(group_id)
-        if now.pins != before.pins:
-            await self._local.pins_changed()
         for node_id, _at in now.revoked - before.revoked:
             self._local.dismiss(node_id, "the node's certificate was revoked")
+        if now.pins != before.pins:
+            await self._local.pins_changed()
+        self._seen = now
 
 
 def _look(database: Database) -> _Seen:

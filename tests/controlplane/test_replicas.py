@@ -162,6 +162,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.is_failing = False
 
     def group_changed(self, group_id: str, revision: int) -> None:
         self.calls.append(("changed", group_id))
@@ -173,6 +174,8 @@ class Recorder:
         self.calls.append(("dismiss", node_id))
 
     async def pins_changed(self) -> None:
+        if self.is_failing:
+            raise OSError("the disk is full")
         self.calls.append(("pins",))
 
     def taken(self) -> list[tuple[Any, ...]]:
@@ -222,6 +225,13 @@ def test_a_look_tells_what_others_did_and_not_what_was_done_here(
             ledger.revoke_node(connection, "n", 2.0)
         assert await look() == [("dismiss", "n")]
         assert await look() == []
+        with database.write() as connection:
+            connection.execute(tables.pinned_certificates.delete())
+        recorder.is_failing = True
+        with pytest.raises(OSError, match="full"):
+            await look()
+        recorder.is_failing = False
+        assert await look() == [("pins",)]
 
     asyncio.run(scenario())
 
