@@ -60,7 +60,8 @@ class Reload:
     def on_ended(self, ended: Ended, crew: Crew) -> bool:
         """A child ended; whether it was the reload's own and the reload has therefore failed."""
         child = ended.child
-        is_ours = child is not None and child.generation is self.new and not child.is_ready and not child.is_leaving
+        # Also one that was ready: it ended before it was put in its place, and nobody else waits for it.
+        is_ours = child is not None and child.generation is self.new and not child.is_leaving
         if ended.slot is not self.current or ended.slot is None or not (is_ours or child is None):
             return False
         self.abort(crew, ended.reason)
