@@ -65,7 +65,7 @@ class Supervisor:
         *,
         read_settings: Callable[[], Settings],
         on_ready: Callable[[], None] = lambda: None,
-        on_settings: Callable[[Settings], None] = lambda settings: None,
+        on_settings: Callable[[Settings], None] = lambda settings: None,  # may raise LogTargetError
         commands: Mapping[str, Sequence[str]] = COMMANDS,
         settings_file: str | None = None,
         cores: int | None = None,
@@ -331,7 +331,12 @@ class Supervisor:
         except (SettingsError, ListenError) as error:
             self._report_reload(error.problems)
             return
-        self._on_settings(settings)
+        try:
+            self._on_settings(settings)
+        except logs.LogTargetError as error:
+            self._listeners.keep_only(self._wanted(), self._count_workers(old.settings))
+            self._report_reload([f"proxy_error_log: {error}"])
+            return
         new = Generation(old.number + 1, settings)
         log.log(logs.NOTICE, "reloading: generation %d", new.number)
         self._reload = Reload.begin(self._crew, old, new, self._count_workers(settings))
@@ -355,7 +360,10 @@ class Supervisor:
             self._retire(surplus(self._crew.slots, workers), drain_limit(reload.old))
         else:
             # Workers that were replaced already stay with their addresses; the next good reload tidies up.
-            self._on_settings(reload.old.settings)
+            try:
+                self._on_settings(reload.old.settings)
+            except logs.LogTargetError as error:
+                log.error("this process goes on with the new log: %s", error)
         self._report_reload([] if reload.failure is None else [reload.failure])
 
     def _retire(self, slots: Sequence[Slot], limit_s: float) -> None:

@@ -209,6 +209,12 @@ def test_sighup_with_broken_settings_changes_nothing(prefix: Path) -> None:
         until(lambda: node.state()["reload"]["count"] == 1, "the reload")
         problems = node.state()["reload"]["problems"]
         assert [problem.split()[0] for problem in problems] == ["log_level", "upstream_keepalive_pool_size"]
+        changes = {"KONG_LOG_LEVEL": "notice", "KONG_UPSTREAM_KEEPALIVE_POOL_SIZE": "512"}
+        node.write_environment(**changes, KONG_PROXY_ERROR_LOG="kong.id/error.log")
+        node.signal(signal.SIGHUP)
+        until(lambda: node.state()["reload"]["count"] == 2, "the second reload")
+        (problem,) = node.state()["reload"]["problems"]
+        assert problem.startswith("proxy_error_log: cannot open the log")
         assert node.ask(0)["pid"] == before["pid"]
 
 

@@ -7,6 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
+from kongdp.process import logs
 from kongdp.process.supervisor import Supervisor
 from kongdp.settings import Settings, load_settings
 
@@ -23,9 +24,18 @@ def main() -> int:
     def say_ready() -> None:
         print("ready", flush=True)
 
+    def start_logging(settings: Settings) -> None:
+        logs.configure_logs(settings, "supervisor")
+        logs.echo_to_stderr("debug")
+
     commands = {role: (sys.executable, CHILD, *options.get(role, [])) for role in ("agent", "worker")}
     supervisor = Supervisor(
-        read_settings(), read_settings=read_settings, on_ready=say_ready, commands=commands, cores=2
+        read_settings(),
+        read_settings=read_settings,
+        on_ready=say_ready,
+        on_settings=start_logging,
+        commands=commands,
+        cores=2,
     )
     code = supervisor.run()
     print(json.dumps(supervisor.problems), flush=True)
