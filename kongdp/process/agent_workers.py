@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from kongdp.entities.hashing import EMPTY_HASH
@@ -195,6 +196,18 @@ class Workers:
         _stop(worker)
         worker.was_offered_whole = whole
         worker.sending = asyncio.create_task(_send(peer, self._target, whole=whole), name="configuration to a worker")
+        worker.sending.add_done_callback(partial(self._sent, peer, self._target.hash))
+
+    def _sent(self, peer: Peer, config_hash: str, sending: "asyncio.Task[None]") -> None:
+        """What cannot be sent (a row too large for a frame) cannot be applied: whoever waits must not wait for ever."""
+        worker = self._workers.get(peer)
+        error = None if sending.cancelled() else sending.exception()
+        if error is None or worker is None or config_hash != self._target.hash:
+            return
+        log.error("configuration %s cannot be sent to worker %d: %s", config_hash, worker.hello.index, error)
+        worker.refused, worker.reason = config_hash, f"it cannot be sent: {error}"
+        self._judge()
+        self._on_change()
 
     def _judge(self) -> None:
         """Resolve `settled` when the answer is known."""

@@ -208,6 +208,18 @@ def test_reason_is_given_when_a_worker_cannot_apply_even_the_whole_table() -> No
     play(story)
 
 
+def test_reason_is_given_when_a_configuration_cannot_be_sent() -> None:
+    """Whoever waits for the workers is told instead of waiting for ever."""
+
+    async def story(room: Room) -> None:
+        room.worker(A)
+        await until(lambda: room.workers.count_live() == 1)
+        room.workers.set_target(Target(B, {"services": {"1": {"id": object()}}}))
+        assert "it cannot be sent" in (await room.workers.settled() or "")
+
+    play(story)
+
+
 def test_newest_wins_when_a_target_is_replaced_before_it_settles() -> None:
     """What was on its way is abandoned; the worker ends with the newest."""
 
