@@ -26,6 +26,7 @@ SOCKET_NAME: Final = "agent.sock"
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024  # a slice of 200 rows with large certificates stays far below
 WRITE_BYTES_MAX: Final = 128 * 1024 * 1024  # unsent bytes kept for one peer before it is cut off
 WRITE_BYTES_HIGH: Final = 1024 * 1024  # above this `drain` waits, so that a full table is sent at the reader's pace
+ACCEPT_RETRY_S: Final = 1.0  # what an agent without free descriptors waits; workers wait in the queue
 RETRY_DELAYS_S: Final[Sequence[float]] = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)  # then the last one again and again
 
 _LENGTH_BYTES = 4
@@ -179,6 +180,7 @@ class ChannelServer:
         self._on_open = on_open
         self._on_close = on_close
         self._listener: socket.socket | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._opening: set[asyncio.Task[object]] = set()
 
     def start(self) -> None:
@@ -188,16 +190,21 @@ class ChannelServer:
         self._listener.set_inheritable(False)
         # Not create_unix_server: from Python 3.13 on it removes the path when it closes, but the path belongs to the
         # supervisor.
-        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._on_acceptable)
+        self._accept(self._listener)
 
     def close(self) -> None:
         """Stop accepting and close every connection; workers come back to the next agent. May be called twice."""
+        if self._later is not None:
+            self._later.cancel()
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
         for peer in tuple(self.peers):
             peer.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._on_acceptable)
 
     def _on_acceptable(self) -> None:
         assert self._listener is not None
@@ -209,6 +216,8 @@ class ChannelServer:
                 return
             except OSError as error:  # out of descriptors: the connection waits in the queue for a better moment
                 log.error("channel: cannot accept: %s", error)
+                loop.remove_reader(self._listener.fileno())  # or it would be called again at once, for ever
+                self._later = loop.call_later(ACCEPT_RETRY_S, self._accept, self._listener)
                 return
             connection.setblocking(False)
             task: asyncio.Task[object] = loop.create_task(self._open(connection))

@@ -1,6 +1,7 @@
 """The channel: frames, and real Unix sockets between a server and clients, on both event loops."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,6 +13,7 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kongdp.process import channel
 from kongdp.process.channel import SOCKET_NAME, ChannelClient, ChannelServer, FrameReader, Peer, frame
 from kongdp.process.messages import Applied, Begin, Commit, Hello, Message, MessageError, Slice
 
@@ -192,6 +194,32 @@ def test_a_peer_that_talks_nonsense_is_cut_off(place: Place, run: Callable[..., 
         await agent.closed.get()
         writer.close()
         agent.server.close()
+
+    run(story())
+
+
+def test_the_agent_takes_a_pause_when_it_has_no_descriptor_left(
+    place: Place, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection waits in the queue, and the loop does not spin over it."""
+    asked: list[socket.socket] = []
+
+    def accept(listener: socket.socket) -> None:
+        asked.append(listener)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(channel, "ACCEPT_RETRY_S", 3600.0)
+
+    async def story() -> None:
+        server = ChannelServer(place.fd(), on_message=lambda *_: None)
+        with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as worker:
+            patch.setattr(socket.socket, "accept", accept)
+            server.start()
+            worker.connect(f"/proc/self/fd/{place.run_dir_fd}/{SOCKET_NAME}")
+            for _ in range(100):
+                await asyncio.sleep(0)
+        server.close()
+        assert len(asked) == 1
 
     run(story())
 
