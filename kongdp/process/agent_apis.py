@@ -52,6 +52,7 @@ class Apis:
         self._is_draining = False
         self._labels = LabelSets()
         self._has_labels = False
+        self._is_labelling = False
         self._labelled_table: object = None
         self._exposition = Exposition(series_max=agent.settings.kongdp_metrics_series_max)
         counters = agent.counters
@@ -83,11 +84,16 @@ class Apis:
         """The configuration has changed: reads of the Admin API see it, and names on /metrics follow (off the loop)."""
         if self._admin_app is not None:
             self._admin_app.refresh()
-        table = self._agent.pipeline.table
-        if table is not self._labelled_table:
-            self._labelled_table = table
-            shows_codes = self._agent.settings.kongdp_metrics_status_codes
-            self._labels = await asyncio.to_thread(label_sets, table, self._labels, status_codes=shows_codes)
+        if self._is_labelling:
+            return  # whoever is at it looks again: two at once could end in the wrong order
+        self._is_labelling = True
+        try:
+            while (table := self._agent.pipeline.table) is not self._labelled_table:
+                shows_codes = self._agent.settings.kongdp_metrics_status_codes
+                self._labels = await asyncio.to_thread(label_sets, table, self._labels, status_codes=shows_codes)
+                self._labelled_table = table
+        finally:
+            self._is_labelling = False
         self._has_labels = True
 
     def unconfigured(self) -> None:
