@@ -31,15 +31,16 @@ class StateError(KongdpError):
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A supervisor that is alive. `start_time` is in clock ticks since boot, as /proc tells it."""
+    """A process of a node. `start_time` is in clock ticks since boot, as /proc tells it; None: it ended at once."""
 
     pid: int
-    start_time: int
+    start_time: int | None
 
     @property
     def is_alive(self) -> bool:
         """Whether the same process still runs."""
-        return process_start_time(self.pid) == self.start_time
+        start_time = process_start_time(self.pid)
+        return start_time is not None and start_time == self.start_time
 
 
 def prepare(paths: Paths) -> None:
@@ -119,7 +120,7 @@ def node_identity(paths: Paths, configured: str | None) -> str:
     identity = configured or str(uuid.uuid4())
     if identity != kept:
         try:
-            replace_file(paths.node_id, f"{identity}\n".encode())
+            replace_file(paths.node_id, f"{identity}\n".encode(), is_lasting=True)
         except OSError as error:
             raise StateError(f"prefix: cannot write {paths.node_id}: {error.strerror}") from None
     return identity
@@ -146,13 +147,18 @@ def read_state(paths: Paths) -> dict[str, Any] | None:
     return state if isinstance(state, dict) else None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part. Mode 0600."""
+def replace_file(path: Path, content: bytes, *, is_lasting: bool = False) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part. Mode 0600. `is_lasting`: also after a
+    power cut.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write(content)
+            if is_lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -72,6 +72,8 @@ def test_a_zombie_is_not_alive() -> None:
     assert started is not None
     assert not RunningNode(child.pid, started).is_alive
     child.wait()
+    # what the state file says of a child that was gone before anybody could look
+    assert not RunningNode(child.pid, None).is_alive
     child.stdout.close()
 
 
