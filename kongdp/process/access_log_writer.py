@@ -57,6 +57,8 @@ class AccessLogWriter:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._writing_bytes = 0
+        self._writing_lines = 0
+        self._is_failing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="access-log")
         self._flushing: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +118,7 @@ class AccessLogWriter:
         if self._flushing is not None or not self._pending:
             return  # the end of the write under way comes back here
         batch = b"".join(self._pending)
+        self._writing_lines = len(self._pending)
         self._pending.clear()
         self._writing_bytes, self._pending_bytes = self._pending_bytes, 0
         self._flushing = future = self._env.loop.run_in_executor(self._thread, self._write, batch)
@@ -124,8 +127,12 @@ class AccessLogWriter:
     def _written(self, future: asyncio.Future[None]) -> None:
         self._flushing = None
         self._writing_bytes = 0
-        if future.exception() is not None:
-            log.error("writing the access log failed: %s", future.exception())
+        error = future.exception()
+        if error is not None:
+            self._env.slots[self._env.counters.log_lines_dropped] += self._writing_lines
+            if not self._is_failing:
+                log.error("writing the access log fails, lines are lost: %s", error)
+        self._is_failing = error is not None
         if self._pending:
             self._flush()
 
@@ -185,9 +192,11 @@ class Syslog:
         host = "" if "nohostname" in options else f"{socket.gethostname()} "
         self._begin = f"<{code}>".encode()
         self._middle = f" {host}{options.get('tag', 'kongdp')}: ".encode()
-        self._socket = self._connect(options["server"])
+        self._server = options["server"]
+        self._socket = self._connect()
 
-    def _connect(self, server: str) -> socket.socket:
+    def _connect(self) -> socket.socket:
+        server = self._server
         if server.startswith("unix:"):
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             address: object = server.removeprefix("unix:")
@@ -208,7 +217,18 @@ class Syslog:
         """One datagram for each line; what the server does not take is lost, as syslog has it."""
         begin = self._begin + time.strftime("%b %e %H:%M:%S").encode() + self._middle
         for line in batch.splitlines():
-            self._socket.send(begin + line)
+            self._send(begin + line)
+
+    def _send(self, datagram: bytes) -> None:
+        try:
+            self._socket.send(datagram)
+        except OSError:
+            # A server that was started again has another socket under the name; over UDP it may be an error of the
+            # datagram before.
+            fresh = self._connect()
+            self._socket.close()
+            self._socket = fresh
+            fresh.send(datagram)
 
     def close(self) -> None:
         """Close the socket."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kongdp.process import access_log_writer
-from kongdp.process.access_log_writer import AccessLogWriter, File
+from kongdp.process.access_log_writer import AccessLogWriter, File, Syslog
 from kongdp.settings import load_settings
 from kongdp.telemetry.access_log import AccessLogError
 from tests.support.faults import echo, until
@@ -132,6 +132,36 @@ def test_lines_when_the_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     logged(tmp_path, story)
     assert (tmp_path / "logs" / "access.log").read_text().count("\n") == 50 - dropped
+
+
+def test_lines_when_the_disk_is_full(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Lines that were not taken are counted as lost, and said once, however many batches fail."""
+    (tmp_path / "full").symlink_to("/dev/full")
+
+    async def story(gateway: Gateway, writer: AccessLogWriter) -> None:
+        for lost in (1, 2):
+            await ask_often(gateway, ["lost"])
+            await until(lambda lost=lost: gateway.node("log_lines_dropped") == lost)  # type: ignore[misc]
+
+    logged(tmp_path, story, KONG_PROXY_ACCESS_LOG="full")
+    assert caplog.text.count("No space left on device") == 1
+
+
+def test_lines_when_the_syslog_server_was_started_again(tmp_path: Path) -> None:
+    """Another socket has its name now: lines go there."""
+    path = tmp_path / "log"
+    sink: Syslog | None = None
+    for line in (b"one", b"two"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+            server.bind(str(path))
+            sink = sink or Syslog(f"syslog:server=unix:{path}")
+            sink.write(line + b"\n")
+            assert server.recv(1000).endswith(b" kongdp: " + line)
+        path.unlink()
+    assert sink is not None
+    with pytest.raises(OSError, match="No such file"):
+        sink.write(b"three\n")
+    sink.close()
 
 
 @pytest.mark.parametrize("is_unix", [False, True])
