@@ -125,8 +125,9 @@ class Exporter:
         with mirror.lock:
             revision = self._catch_up(mirror)
             if mirror.payload is None or mirror.revision != revision:
+                # The number last: what could not be rendered is rendered again, and never taken for what it was before.
+                mirror.payload = self._render(mirror, revision)
                 mirror.revision = revision
-                mirror.payload = self._render(mirror)
             return mirror.payload
 
     async def export_soon(self, group_id: str) -> Payload:
@@ -159,7 +160,7 @@ class Exporter:
             mirror.put(change.collection, change.id, change.after)
         return revision
 
-    def _render(self, mirror: _Mirror) -> Payload:
+    def _render(self, mirror: _Mirror, revision: int) -> Payload:
         now = self._clock()
         _render_sections(mirror)
         sections = {name: section for name, section in mirror.sections.items() if section.entries}
@@ -173,7 +174,7 @@ class Exporter:
         plugins = sections["plugins"].entries if "plugins" in sections else []
         return Payload(
             group_id=mirror.group.id,
-            revision=mirror.revision,
+            revision=revision,
             config_hash=computed.config,
             hashes=computed.to_wire(),
             frame=gzip_pieces.join(_texts(head, _identity(mirror.group), sections)),

@@ -217,6 +217,20 @@ def test_a_recorded_configuration_of_kong_goes_through_unchanged(editor: Editor)
             assert table[collection] == sorted(rows, key=lambda row: row["id"])
 
 
+def test_what_could_not_be_rendered_is_rendered_again(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure between the rows and the frame: the next export has the change, not the payload before it."""
+    editor.put("services", service(1))
+    before = editor.export()
+    editor.put("services", service(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(export.gzip_pieces, "join", lambda texts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            editor.export()
+    after = editor.export()
+    assert after.config_hash != before.config_hash
+    assert len(table_of(after)["services"]) == 2
+
+
 def test_a_group_that_does_not_exist_is_said(editor: Editor) -> None:
     """By its id."""
     with pytest.raises(UnknownGroupError, match="nowhere"):
