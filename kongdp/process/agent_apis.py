@@ -89,12 +89,23 @@ class Apis:
         self._is_labelling = True
         try:
             while (table := self._agent.pipeline.table) is not self._labelled_table:
-                shows_codes = self._agent.settings.kongdp_metrics_status_codes
-                self._labels = await asyncio.to_thread(label_sets, table, self._labels, status_codes=shows_codes)
+                await self._agent.count()  # a route that goes keeps its name only when something was counted for it
+                self._labels = await asyncio.to_thread(
+                    label_sets,
+                    table,
+                    self._labels,
+                    status_codes=self._agent.settings.kongdp_metrics_status_codes,
+                    is_counted=self._counted().__contains__,
+                )
                 self._labelled_table = table
         finally:
             self._is_labelling = False
         self._has_labels = True
+
+    def _counted(self) -> frozenset[str]:
+        """Ids of routes and consumers for which anything was counted."""
+        routes = self._agent.counters.reader.totals.routes
+        return frozenset(routes).union(*(each.consumers for each in routes.values() if each.consumers))
 
     def unconfigured(self) -> None:
         """There is no configuration to take names from: /metrics need not wait for one."""

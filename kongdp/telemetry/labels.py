@@ -6,7 +6,7 @@ whoever needs to know whether requests are counted by consumer. Per-route status
 Kong 3.9.1 plugins/prometheus/{schema,exporter}.lua; order of instances: runloop/plugins_iterator.lua.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,12 +54,19 @@ class LabelSets:
         return self.routes.get(route_id) or RouteLabels("", route_id)
 
 
-def label_sets(table: Table, previous: LabelSets | None = None, *, status_codes: bool = True) -> LabelSets:
+def label_sets(
+    table: Table,
+    previous: LabelSets | None = None,
+    *,
+    status_codes: bool = True,
+    is_counted: Callable[[str], bool] = lambda id_: True,
+) -> LabelSets:
     """Labels and switches of every route of the table.
 
     Routes and consumers that `previous` knew and the table no longer holds keep their labels: a counter that vanishes
-    would look like a restart, and Kong shows deleted routes until it restarts, too. `status_codes` is the node's
-    setting: whether they are shown where no plugin asks for them. Raises nothing for rows that passed validation.
+    would look like a restart, and Kong shows deleted routes until it restarts, too. Not so those of which nothing
+    `is_counted`: a node may see any number of routes come and go. `status_codes` is the node's setting: whether they
+    are shown where no plugin asks for them. Raises nothing for rows that passed validation.
     Time: O(routes + plugins).
     """
     instances = [row for row in table.get("plugins", {}).values() if row["name"] == "prometheus" and row["enabled"]]
@@ -68,13 +75,18 @@ def label_sets(table: Table, previous: LabelSets | None = None, *, status_codes:
     overflow = {OVERFLOW_ROUTE: RouteLabels(OVERFLOW_NAME, OVERFLOW_NAME)}
     before = previous.routes if previous is not None else overflow
     # Deleted routes and the overflow follow the widest instance: which one was theirs can no longer be told.
-    routes = {each: replace(labels, switches=chooser.any) for each, labels in before.items() if each not in rows}
+    routes = {
+        each: replace(labels, switches=chooser.any)
+        for each, labels in before.items()
+        if each not in rows and (each == OVERFLOW_ROUTE or is_counted(each))
+    }
     for route_id, row in rows.items():
         service_id = _reference(row, "service")
         service = services.get(service_id or "")
         name = (service.get("name") or service.get("host") or "") if service else ""
         routes[route_id] = RouteLabels(name, row.get("name") or route_id, chooser.switches(route_id, service_id))
-    consumers = dict(previous.consumers) if previous is not None else {}
+    known = previous.consumers if previous is not None else {}
+    consumers = {each: name for each, name in known.items() if is_counted(each)}
     consumers.update((each, row.get("username") or "") for each, row in table.get("consumers", {}).items())
     health = any(row["config"].get("upstream_health_metrics") for row in instances)
     return LabelSets(routes, consumers, bool(instances), health)

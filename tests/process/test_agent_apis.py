@@ -20,7 +20,10 @@ def test_names_are_the_newest_when_configurations_follow_each_other(
     first, second = {"routes": {}}, {"routes": {}}
     is_at_it, goes_on = threading.Event(), threading.Event()
 
-    def slowly(table: object, _previous: object, *, status_codes: bool) -> object:
+    async def count() -> None:
+        pass
+
+    def slowly(table: object, _previous: object, **_switches: object) -> object:
         if table is first:
             is_at_it.set()
             assert goes_on.wait(30)
@@ -33,6 +36,7 @@ def test_names_are_the_newest_when_configurations_follow_each_other(
             settings=SimpleNamespace(kongdp_metrics_series_max=100, kongdp_metrics_status_codes=True),
             counters=Counters(tmp_path, "node", "boot"),
             pipeline=SimpleNamespace(table=first),
+            count=count,
         )
         apis = Apis(cast(Any, agent))
         earlier = asyncio.create_task(apis.refresh())

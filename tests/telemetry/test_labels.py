@@ -86,6 +86,14 @@ def test_deleted_routes_keep_their_names() -> None:
     assert label_sets({}, second).route("a") == RouteLabels("", "one", Switches())
 
 
+def test_deleted_routes_that_nobody_asked_for_are_forgotten() -> None:
+    """Any number of routes and consumers may come and go; only those that have a series keep their names."""
+    first = label_sets({"routes": routes({"a": "one", "b": "two"}), "consumers": {"c": {}, "d": {"username": "eve"}}})
+    second = label_sets({}, first, is_counted={"a", "d"}.__contains__)
+    assert set(second.routes) == {"a", OVERFLOW_ROUTE}
+    assert second.consumers == {"d": "eve"}
+
+
 def test_status_codes_follow_the_plugin_when_the_node_does_not_show_them_anyway() -> None:
     """As in Kong: shown where the instance that decides asks for them."""
     table = {
