@@ -32,12 +32,21 @@ def close_directory() -> None:
 
 
 def once(name: str, make: Callable[[], Any]) -> Any:
-    """What `make` answered in the process that came first; the others wait for it meanwhile."""
+    """What `make` answered in the process that came first; the others wait for it meanwhile.
+
+    Where that failed it fails for all: a second try would find what the first one left half made, and take as long.
+    """
     with (directory() / f"{name}.json").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         if not text:
-            text = json.dumps(make())
+            try:
+                text = json.dumps({"made": make()})
+            except Exception as error:
+                file.write(json.dumps({"failed": f"{type(error).__name__}: {error}"}))
+                raise
             file.write(text)
-        return json.loads(text)
+        answer = json.loads(text)
+    assert "failed" not in answer, f"{name} could not be made by the process that came first: {answer['failed']}"
+    return answer["made"]
