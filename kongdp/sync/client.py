@@ -109,12 +109,13 @@ class SyncClient:
 
     async def run(self) -> None:
         """Stay connected."""
-        ticker = asyncio.create_task(self._tick_forever(), name="sync ticks")
         try:
-            while True:
-                await self._serve_one()
+            # A group: without ticks nobody would find out that a control plane is silent.
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._tick_forever(), name="sync ticks")
+                while True:
+                    await self._serve_one()
         finally:
-            ticker.cancel()
             if self._renewal is not None:
                 self._renewal.cancel()
             for connection in tuple(self._connections):
@@ -200,7 +201,9 @@ class SyncClient:
         session = connection.session
         try:
             while session.state is State.OPEN:
-                for kind, payload in await connection.link.receive():
+                messages = await connection.link.receive()
+                session.bytes_received(self._monotonic())
+                for kind, payload in messages:
                     self._note(last_heard_at=self._wall())
                     self._perform(connection, session.frame_received(kind, payload, self._monotonic()))
                 connection.settle_heard(session.has_heard)

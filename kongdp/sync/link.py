@@ -78,20 +78,19 @@ class Link:
         self.is_ours = accepted.is_ours
 
     async def receive(self) -> list[Message]:
-        """The next messages, at least one. Raises LinkError when the connection has ended."""
-        while True:
-            data, self._early = self._early, b""
-            try:
-                data = data or await self._reader.read(READ_BYTES)
-                messages = self._frames.receive(data) if data else []
-            except FrameError as error:
-                raise LinkError(str(error)) from None
-            except (OSError, EOFError) as error:
-                raise LinkError(_words(error)) from None
-            if messages:
-                return messages
-            if not data:
-                raise LinkError("the control plane closed the connection")
+        """Wait for bytes; the messages that they complete, none while a large one is on its way. Raises LinkError when the
+        connection has ended.
+        """
+        data, self._early = self._early, b""
+        try:
+            data = data or await self._reader.read(READ_BYTES)
+            if data:
+                return self._frames.receive(data)
+        except FrameError as error:
+            raise LinkError(str(error)) from None
+        except (OSError, EOFError) as error:
+            raise LinkError(_words(error)) from None
+        raise LinkError("the control plane closed the connection")
 
     def send(self, kind: FrameKind, payload: bytes) -> None:
         """Hand one unfragmented frame to the transport; a link that has ended takes it silently."""

@@ -9,8 +9,8 @@ how a configuration is applied; `now` is any clock in seconds that never goes ba
 
 The rules (protocol notes 2.1 to 2.9): basic_info first, then a ping with the hash in force at once, every 30 s and
 after each apply; nothing else ever, except the error frame where it is welcome. Only the newest unread configuration
-is kept while one is applied. A rejected configuration leaves the connection up and sends no ping. 45 s without any
-frame end it.
+is kept while one is applied. A rejected configuration leaves the connection up and sends no ping. 45 s without a byte
+end it.
 Cold.
 """
 
@@ -136,6 +136,12 @@ class Session:
         self._errors_welcome = self._errors_welcome or is_ours
         self._heard_at = now
         return [SendBinary(self._basic_info), self._ping(now)]
+
+    def bytes_received(self, now: float) -> None:
+        """The control plane is there, although no message is complete yet: a large configuration may take minutes to come,
+        and pongs wait behind it.
+        """
+        self._heard_at = now
 
     def frame_received(self, kind: FrameKind, payload: bytes, now: float) -> list[Output]:
         """A complete message. A configuration may come as the very first one."""

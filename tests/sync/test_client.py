@@ -11,10 +11,12 @@ import pytest
 from wsproto.events import CloseConnection
 
 from kongdp.certs.contexts import cluster_client_context
+from kongdp.sync import client
 from kongdp.sync.client import Outcome, SyncClient, SyncOptions
 from kongdp.sync.handshake import NodeName
 from kongdp.sync.link import SHARED_SERVER_NAME, Endpoint, ProxyServer
 from kongdp.sync.messages import ErrorReport, decode_error
+from kongdp.sync.session import Output, Session
 from tests.support.both_loops import run, until
 from tests.support.certificates import Made, authority, make, shared_cluster_pair
 from tests.support.scripted_control_plane import ScriptedControlPlane, mutual_context
@@ -264,6 +266,28 @@ def test_old_connection_stays_when_the_renewed_one_cannot_be_opened() -> None:
     play(story)
 
 
+def test_sync_ends_when_its_ticks_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours there must not leave a node that never finds out that its control plane is silent."""
+    monkeypatch.setattr(client, "TICK_S", 0.001)
+
+    patient = Session.tick
+
+    def tick(session: Session, now: float) -> list[Output]:
+        raise ZeroDivisionError
+
+    async def whole() -> None:
+        async with ScriptedControlPlane(mutual_context(SERVER, CA)) as plane:
+            node = Node(plane.port, pki_context)
+            running = asyncio.create_task(node.client.run())
+            await plane.until(lambda: plane.outlets and plane.outlets[0].pings)
+            monkeypatch.setattr(Session, "tick", tick)
+            await until(running.done)
+            assert running.exception() is not None
+            monkeypatch.setattr(Session, "tick", patient)
+
+    run(whole)
+
+
 def test_shared_pair_connects_when_both_ends_hold_it() -> None:
     """The shared trust model: SNI `kong_clustering`, the pair is its own anchor."""
 
@@ -330,15 +354,20 @@ def test_proxy_is_asked_to_connect_when_configured(status: bytes, works: bool) -
             heads: list[bytes] = []
 
             async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                heads.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", plane.port)
-                await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+                try:
+                    heads.append(await reader.readuntil(b"\r\n\r\n"))
+                    writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
+                    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", plane.port)
+                    await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+                finally:
+                    writer.close()
 
             async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-                while data := await source.read(65536):
-                    sink.write(data)
-                sink.close()
+                try:
+                    while data := await source.read(65536):
+                        sink.write(data)
+                finally:
+                    sink.close()
 
             proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
             address = ProxyServer("127.0.0.1", proxy.sockets[0].getsockname()[1], "user", "pass")

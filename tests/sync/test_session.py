@@ -160,6 +160,15 @@ def test_link_ends_when_nothing_was_heard_for_45_seconds() -> None:
     assert link.session.end("again") == []
 
 
+def test_link_stays_while_a_large_configuration_is_on_its_way() -> None:
+    """Over a slow network its last byte may come minutes after its first, and no pong in between."""
+    link = Link()
+    for _ in range(4):
+        assert link.after(40) == [SendPing(ZEROS.encode())]
+        link.session.bytes_received(link.clock())
+    assert link.receive(FrameKind.BINARY, b"1") == [Apply(b"1")]
+
+
 def test_apply_that_outlives_its_connection_sends_nothing() -> None:
     """6.4: the configuration is in force, but nobody is left to tell; what waited is dropped with the connection."""
     link = Link(OLD)
