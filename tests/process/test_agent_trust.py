@@ -106,7 +106,7 @@ def test_urgency_is_said_once_when_a_configured_certificate_nears_its_end(
         for days in (0.5, 1, 1, 22, 1, 7, 1):
             clock.advance(days * 86400)
             trust.tick()
-    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "ERROR"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR, logging.ERROR]
     assert "traffic goes on" in caplog.text
 
 
