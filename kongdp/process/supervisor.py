@@ -95,6 +95,8 @@ class Supervisor:
         self._rate_lanes = 0
         self._channel: socket.socket | None = None
         self._state_written: dict[str, Any] = {}
+        self._is_state_failing = False
+        self._agent_stop_s = AGENT_STOP_S
         self._woke_at = time.monotonic()
 
     def run(self) -> int:
@@ -232,7 +234,7 @@ class Supervisor:
         if self.phase == "draining" and not self._crew.has(WORKER):
             # The agent goes last, because it writes down what the workers counted to their end.
             self.phase = "stopping"
-            self._crew.dismiss(AGENT, now + AGENT_STOP_S)
+            self._crew.dismiss(AGENT, now + self._agent_stop_s)
         if self.phase == "stopping" and not self._crew.children:
             self.phase = "ended"
 
@@ -309,8 +311,11 @@ class Supervisor:
             self._begin_reload()
         elif self.phase in ("draining", "stopping"):
             log.log(logs.NOTICE, "stopping at once")
+            self._agent_stop_s = FAST_STOP_S
             for child in self._crew.children:
-                child.leave(now + FAST_STOP_S)
+                # The agent still goes last.
+                if child.role == WORKER or self.phase == "stopping":
+                    child.leave(now + FAST_STOP_S)
         else:
             self._begin_drain()
 
@@ -398,11 +403,15 @@ class Supervisor:
         }
         if current == self._state_written:
             return
-        self._state_written = current
         try:
             state.write_state(self._paths, current)
         except OSError as error:
-            log.error("cannot write %s: %s", self._paths.state_file, error.strerror)
+            if not self._is_state_failing:
+                log.error("cannot write %s: %s", self._paths.state_file, error.strerror)
+            self._is_state_failing = True
+            return  # the next turn tries again: commands wait for what is said there
+        self._state_written = current
+        self._is_state_failing = False
 
 
 def _wake(_number: int, _frame: object) -> None:

@@ -1,13 +1,20 @@
 """The supervisor for real: processes, signals and sockets, with stand-in children that start quickly."""
 
+import errno
 import os
 import signal
 import socket
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from kongdp.process import state
+from kongdp.process.children import Child
 from kongdp.process.state import process_start_time
+from kongdp.process.supervisor import Supervisor
+from kongdp.settings import load_settings
 from tests.support.ports import free_port
 from tests.support.supervised import SupervisedNode, until
 
@@ -130,6 +137,27 @@ def test_a_second_signal_is_fast(prefix: Path) -> None:
         node.signal(signal.SIGTERM)
         assert node.wait_end() == (0, [])
         connection.close()
+
+
+def test_a_second_signal_leaves_the_agent_for_last(prefix: Path) -> None:
+    """It writes down what the workers counted to their end; when they are gone, a signal is its own."""
+    told: list[str] = []
+    settings = load_settings(None, {"KONG_PREFIX": str(prefix), "KONG_DATABASE": "off"})
+    supervisor = Supervisor(settings, read_settings=lambda: settings)
+    for role in ("agent", "worker"):
+        process = SimpleNamespace(pid=0, send_signal=lambda number, role=role: told.append(role))
+        line = SimpleNamespace(close=lambda: None)
+        supervisor._crew.children.append(
+            Child(role, 0, supervisor._generation, cast(Any, process), None, cast(Any, line), None, 0.0)
+        )
+    supervisor.phase = "draining"
+    supervisor._on_signal(signal.SIGTERM, 1.0)
+    assert told == ["worker"]
+    supervisor._crew.children.pop()
+    supervisor.phase = "stopping"
+    supervisor._on_signal(signal.SIGTERM, 2.0)
+    supervisor._release()
+    assert told == ["worker", "agent"]
 
 
 def test_the_drain_deadline_ends_what_does_not_end(prefix: Path) -> None:
@@ -306,3 +334,24 @@ def test_a_stopped_machine_is_not_taken_for_silent_children(prefix: Path) -> Non
         os.kill(before, signal.SIGCONT)
         until(lambda: "stood still" in node.stderr(), "the supervisor noticing")
         assert node.ask()["pid"] == before
+
+
+def test_the_state_is_published_again_when_the_disk_did_not_take_it(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands wait for what the state file says: it must not stay as it was until the next change."""
+
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings = load_settings(None, {"KONG_PREFIX": str(prefix), "KONG_DATABASE": "off"})
+    supervisor = Supervisor(settings, read_settings=lambda: settings)
+    state.prepare(settings.paths)
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "write_state", full_disk)
+        supervisor._publish()
+    supervisor._publish()
+    published = state.read_state(settings.paths)
+    supervisor._release()
+    assert published is not None
+    assert published["phase"] == "starting"
