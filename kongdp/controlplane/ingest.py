@@ -8,7 +8,7 @@ loop.
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from kongdp.sync.messages import CounterFrame
@@ -17,7 +17,11 @@ LOG = logging.getLogger("kongdp.controlplane.ingest")
 # A transaction of this many rows takes about a second on SQLite; more would keep other writers waiting.
 BATCH_ROWS_MAX = 50_000
 
+# Nodes in a row whose frames cannot be stored, before it is taken for the database's fault.
+FAILURES_MAX = 2
+
 Done = Callable[[Exception | None], None]
+_Waiting = tuple[CounterFrame, Done]
 
 
 class CounterIngest:
@@ -25,7 +29,7 @@ class CounterIngest:
 
     def __init__(self, store: Callable[[Sequence[CounterFrame]], Awaitable[None]]) -> None:
         self._store = store
-        self._waiting: deque[tuple[CounterFrame, Done]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._is_closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -48,20 +52,46 @@ class CounterIngest:
                 await self._wake.wait()
                 continue
             batch = self._take()
-            error: Exception | None = None
-            try:
-                await self._store([frame for frame, _done in batch])
-            except Exception as failure:
-                # A boundary: a database that is away must not end the ingest; nodes keep what is not acknowledged.
-                LOG.exception("cannot store %d counter frames", len(batch))
-                error = failure
+            error = await self._try_store(batch)
+            by_node = _by_node(batch) if error is not None else [batch]
+            if len(by_node) > 1:
+                await self._store_apart(by_node)
+                continue
             for _frame, done in batch:
                 done(error)
 
-    def _take(self) -> list[tuple[CounterFrame, Done]]:
+    async def _store_apart(self, by_node: list[list[_Waiting]]) -> None:
+        """What cannot be stored may be one node's: the others' is stored without it, unless all of it fails."""
+        error: Exception | None = None
+        failures = 0
+        for waiting in by_node:
+            if failures < FAILURES_MAX:
+                error = await self._try_store(waiting)
+                failures = failures + 1 if error is not None else 0
+            for _frame, done in waiting:
+                done(error)
+
+    async def _try_store(self, waiting: list[_Waiting]) -> Exception | None:
+        try:
+            await self._store([frame for frame, _done in waiting])
+        except Exception as failure:
+            # A boundary: a database that is away must not end the ingest; nodes keep what is not acknowledged.
+            nodes = sorted({frame.node_id for frame, _done in waiting})
+            LOG.exception("cannot store %d counter frames of %d nodes, %s", len(waiting), len(nodes), nodes[0])
+            return failure
+        return None
+
+    def _take(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
         rows = len(batch[0][0].rows)
         while self._waiting and rows + len(self._waiting[0][0].rows) <= BATCH_ROWS_MAX:
             batch.append(self._waiting.popleft())
             rows += len(batch[-1][0].rows)
         return batch
+
+
+def _by_node(batch: list[_Waiting]) -> list[list[_Waiting]]:
+    nodes: defaultdict[str, list[_Waiting]] = defaultdict(list)
+    for waiting in batch:
+        nodes[waiting[0].node_id].append(waiting)
+    return list(nodes.values())
