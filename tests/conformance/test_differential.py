@@ -234,7 +234,7 @@ class Rig:
         data = b""
         try:
             writer.write(raw)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while True:
                     piece = await reader.read(65536)
                     data += piece

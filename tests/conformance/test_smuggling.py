@@ -25,7 +25,7 @@ async def answers(reader: asyncio.StreamReader, count: int) -> tuple[list[int], 
     data = b""
     found: list[int] = []
     while len(found) < count:
-        piece = await asyncio.wait_for(reader.read(65536), 10)
+        piece = await asyncio.wait_for(reader.read(65536), 30)
         data += piece
         while len(found) < count and (seen := parse(data, "GET", ended=False)) is not None:
             assert isinstance(seen.status, int)
@@ -55,7 +55,7 @@ async def try_one(gateway: Gateway, upstream: H11Upstream, row: Row, pieces: lis
         assert tuple(statuses) == row.statuses, row
         if row.statuses[-1] >= 400:
             with contextlib.suppress(ConnectionError):
-                rest += await asyncio.wait_for(reader.read(), 10)
+                rest += await asyncio.wait_for(reader.read(), 30)
             assert rest == b"", row
         else:
             await send(writer, [SENTINEL])

@@ -324,7 +324,7 @@ def test_a_head_without_end_is_cut_off(tmp_path: Path) -> None:
     try:
         host, port = process.admin.removeprefix("http://").split(":")
         for filling in (b"a" * 4096, b"x-a: b\r\n" * 512):
-            with socket.create_connection((host, int(port)), timeout=20) as client:
+            with socket.create_connection((host, int(port)), timeout=60) as client:
                 client.sendall(b"GET /services HTTP/1.1\r\nHost: h\r\nx-long: ")
                 sent, answer = 0, b""
                 try:
@@ -340,7 +340,7 @@ def test_a_head_without_end_is_cut_off(tmp_path: Path) -> None:
                 assert answer == b"" or answer.startswith(b"HTTP/1.1 400 "), answer
                 assert client_is_closed(client)
             large = b"x-large: " + b"a" * (HEAD_BYTES_MAX // 2) + b"\r\n"
-            with socket.create_connection((host, int(port)), timeout=20) as client:
+            with socket.create_connection((host, int(port)), timeout=60) as client:
                 client.sendall(b"GET /v2/health HTTP/1.1\r\nHost: h\r\n" + large + b"\r\n")
                 assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
     finally:

@@ -153,7 +153,7 @@ async def count(replica: Replica, pair: KeyPair, route_id: str, seq: int, total:
 
 def counted(replica: Replica, route_id: str) -> int:
     path = f"{replica.process.admin}/v2/control-planes/default/activity?route={route_id}"
-    with urllib.request.urlopen(path, timeout=20) as response:
+    with urllib.request.urlopen(path, timeout=60) as response:
         return int(json.load(response)["total"])
 
 

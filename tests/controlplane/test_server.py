@@ -205,7 +205,7 @@ def test_an_address_beyond_this_machine_asks_for_credentials(tmp_path: Path, pro
     def status(place: str, **fields: str) -> int:
         request = urllib.request.Request(f"http://{place.replace('0.0.0.0', '127.0.0.1')}/services", headers=fields)
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             with error:

@@ -290,7 +290,7 @@ def test_head_when_it_trickles_for_ever() -> None:
             await reader.readuntil(b"hello")
             answer = asyncio.create_task(reader.readuntil(b"\r\n"))
             writer.write(b"GET /")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not answer.done():
                     writer.write(b"x")
                     await asyncio.sleep(0.02)
@@ -312,7 +312,7 @@ def test_refusal_when_the_client_goes_on_sending() -> None:
             ):
                 reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
                 writer.write(raw + b"y" * (4 * MIB))
-                data = await asyncio.wait_for(reader.read(), 10)
+                data = await asyncio.wait_for(reader.read(), 30)
                 assert data.startswith(b"HTTP/1.1 " + status), data[:50]
                 writer.close()
 
@@ -345,11 +345,11 @@ def test_drain_when_exchanges_are_under_way(buffered: bool) -> None:
             gateway.env.draining = True
             for connection in list(gateway.env.connections):
                 connection.drain()
-            assert await asyncio.wait_for(idle.read(), 10) == b""
+            assert await asyncio.wait_for(idle.read(), 30) == b""
             fresh_writer.write(GET)
             release.set()
             for reader in (fresh, busy):
-                data = await asyncio.wait_for(reader.read(), 10)
+                data = await asyncio.wait_for(reader.read(), 30)
                 assert data.count(b"HTTP/1.1 200") == 1
                 assert b"\r\nConnection: close\r\n" in data
             for writer in (idle_writer, fresh_writer, busy_writer):
@@ -370,7 +370,7 @@ def test_drain_when_a_connection_never_asks() -> None:
             gateway.env.draining = True
             for connection in gateway.env.connections:
                 connection.drain()
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
             writer.close()
 
     run(story())

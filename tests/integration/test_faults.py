@@ -216,7 +216,7 @@ def test_client_when_it_leaves() -> None:
             while not upstream.heads:
                 await asyncio.sleep(0.01)
             writer.close()
-            await asyncio.wait_for(gone.wait(), 10)
+            await asyncio.wait_for(gone.wait(), 30)
             await settle(gateway)
             assert gateway.counts() == {("r", 499, 0): 1}
             assert gateway.node("client_aborts") == 1
@@ -287,7 +287,7 @@ def test_client_when_it_pipelines() -> None:
             writer.write(raw)
             data, answers = b"", []
             while len(answers) < len(paths):
-                data += await asyncio.wait_for(reader.read(65536), 10)
+                data += await asyncio.wait_for(reader.read(65536), 30)
                 while (seen := parse(data, "GET", ended=False)) is not None:
                     answers.append(seen)
                     data = seen.rest

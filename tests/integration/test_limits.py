@@ -100,7 +100,7 @@ def test_request_when_at_its_limit(
                     for start in range(0, len(raw), 1000):
                         writer.write(raw[start : start + 1000])
                         await asyncio.sleep(0)
-                    line = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+                    line = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
                     assert int(line[9:12]) == want, name
                     writer.close()
                 else:
@@ -178,7 +178,7 @@ def test_client_when_it_is_idle() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             writer.write(GET)
             await reader.readuntil(b"hello")
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
             writer.close()
 
     run(story())
@@ -194,7 +194,7 @@ def test_connection_when_it_had_its_requests() -> None:
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             writer.write(GET * 5)
-            data = await asyncio.wait_for(reader.read(), 10)
+            data = await asyncio.wait_for(reader.read(), 30)
             assert data.count(b"HTTP/1.1 200") == 3
             assert data.count(b"Connection: close") == 1
             writer.close()
@@ -240,7 +240,7 @@ def test_upstream_connections_when_idle_too_long() -> None:
             gateway.env.pools.sweep(gateway.env.now + 59)
             assert gateway.pools_open() == 1
             gateway.env.pools.sweep(gateway.env.now + 61)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while gateway.pools_open():
                     await asyncio.sleep(0.005)
             assert (await ask(gateway.port, GET)).status == 200
@@ -272,7 +272,7 @@ def test_connection_when_an_unwanted_body_is_left(length: int, kept: bool, chunk
                 else body
             )
             writer.write(b"GET /only HTTP/1.1\r\nHost: gw.test\r\n\r\n")
-            rest = await asyncio.wait_for(reader.read() if not kept else reader.readuntil(b"HTTP/1.1 502"), 20)
+            rest = await asyncio.wait_for(reader.read() if not kept else reader.readuntil(b"HTTP/1.1 502"), 30)
             assert (b"HTTP/1.1 502" in rest) is kept
             writer.close()
 

@@ -51,7 +51,7 @@ def test_answer_when_it_is_ours(path: bytes, status: int, goes_on: bool, method:
                 ask_to_close = b"Connection: close\r\n" if close else b""
                 first = method + b" " + path + b" HTTP/1.1\r\nHost: gw.test\r\n" + ask_to_close + b"\r\n"
                 writer.write(first + b"GET /x/ok HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
-                data = await asyncio.wait_for(reader.read(), 10)
+                data = await asyncio.wait_for(reader.read(), 30)
                 head, _, rest = data.partition(b"\r\n\r\n")
                 assert head.startswith(b"HTTP/1.1 %d " % status)
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -97,11 +97,11 @@ def test_continue_when_expected(lines: bytes, continued: bool, status: bytes) ->
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             writer.write(b"POST /x HTTP/1.1\r\nHost: gw.test\r\n" + lines + b"\r\n")
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             if continued:
                 assert head == b"HTTP/1.1 100 Continue\r\n\r\n"
                 writer.write(b"5\r\nhello\r\n0\r\n\r\n" if b"chunked" in lines else b"hello")
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             assert head[9:12] == status
             writer.close()
 
@@ -135,7 +135,7 @@ def test_preamble_when_a_listener_asks_for_one(preamble: bytes, real: bytes | No
             for piece in [raw[n : n + 1] for n in range(len(raw))] if trickled else [raw]:
                 writer.write(piece)
                 await asyncio.sleep(0)
-            line = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+            line = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
             assert line[9:12] == (b"400" if real is None else b"200")
             if real is not None:
                 await reader.readuntil(b"hello")

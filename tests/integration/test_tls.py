@@ -174,7 +174,7 @@ def test_handshake_when_it_stalls_or_is_garbage(begin: bytes) -> None:
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", tls.port)
             writer.write(begin)
-            await asyncio.wait_for(reader.read(), 10)
+            await asyncio.wait_for(reader.read(), 30)
             writer.close()
             assert (await shown(tls.port, None)) == "default"
 
@@ -212,7 +212,7 @@ def test_tls_when_a_proxy_preamble_comes_first(preamble: bytes, trickled: bool) 
             missing, writer = await asyncio.open_connection("127.0.0.1", tls.port)
             writer.write(GET)
             with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(missing.read(), 10) == b""
+                assert await asyncio.wait_for(missing.read(), 30) == b""
             writer.close()
 
     run(story())

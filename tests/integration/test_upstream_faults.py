@@ -103,7 +103,7 @@ def test_upstream_when_it_takes_nothing_of_a_body() -> None:
             writer.write(
                 b"POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: %d\r\n\r\n" % (64 * MIB) + b"x" * (64 * MIB)
             )
-            assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 20)).startswith(b"HTTP/1.1 504")
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)).startswith(b"HTTP/1.1 504")
             assert upstream.connections == 1
             writer.transport.abort()
             await at_rest(gateway)
@@ -281,7 +281,7 @@ def test_upstream_when_it_answers_early_and_the_body_is_endless() -> None:
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
             chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
             with contextlib.suppress(ConnectionError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while gateway.env.connections:
                         writer.write(chunk)
                         await writer.drain()
@@ -350,7 +350,7 @@ def test_bodiless_answers_when_relayed(raw: bytes, answer: bytes, status: int, b
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             for _ in range(3):
                 writer.write(raw)
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
                 assert head.startswith(b"HTTP/1.1 %d" % status)
                 if status == 204:
                     assert b"content-length" not in head.lower()
@@ -390,7 +390,7 @@ def test_answers_when_the_client_speaks_either_version(answer: bytes, version: b
         async with scripted_upstream(script) as upstream, running_gateway(config(upstream.url)) as gateway:
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             writer.write(b"GET /x HTTP/%b\r\nHost: gw.test\r\nConnection: close\r\n\r\n" % version)
-            seen = parse(await asyncio.wait_for(reader.read(), 10), "GET", ended=True)
+            seen = parse(await asyncio.wait_for(reader.read(), 30), "GET", ended=True)
             assert seen is not None
             assert (seen.status, seen.body, seen.rest) == (200, b"hello", b"")
             if version == b"1.0":

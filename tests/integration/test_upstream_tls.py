@@ -216,7 +216,7 @@ def test_body_when_only_the_end_of_a_tls_connection_ends_it(says_goodbye: bool) 
             has_begun.set()
             rest = b""
             with contextlib.suppress(ConnectionError):
-                rest = await asyncio.wait_for(reader.read(5), 20)
+                rest = await asyncio.wait_for(reader.read(5), 30)
             assert rest == (b"0\r\n\r\n" if says_goodbye else b"")
             writer.close()
 

@@ -69,7 +69,7 @@ def dial(gateway_port: int) -> connect:
 
 async def until(condition: Callable[[], object]) -> None:
     """Give the loop turns until `condition` holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -394,11 +394,11 @@ def test_tunnel_when_one_side_vanishes(reset_by: str) -> None:
             await reader.readuntil(b"\r\n\r\n")
             if reset_by == "client":
                 writer.transport.abort()
-                await asyncio.wait_for(ended.wait(), 10)
+                await asyncio.wait_for(ended.wait(), 30)
             else:
                 writer.write(b"x")
                 with contextlib.suppress(ConnectionError):
-                    assert await asyncio.wait_for(reader.read(), 10) == b""
+                    assert await asyncio.wait_for(reader.read(), 30) == b""
                 writer.close()
             await at_rest(gateway)
 
@@ -426,7 +426,7 @@ def test_tunnel_when_nothing_moves() -> None:
                 writer.write(b"x")
             assert not reader.at_eof()
             with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(reader.read(), 10) == b""
+                assert await asyncio.wait_for(reader.read(), 30) == b""
             writer.close()
             await at_rest(gateway)
 
@@ -511,7 +511,7 @@ def test_tunnel_when_a_peer_never_reads() -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"x" * (32 * MIB))
             with contextlib.suppress(ConnectionError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while await reader.read(65536):
                         pass
             writer.transport.abort()

@@ -18,7 +18,7 @@ from kongdp.process.channel import SOCKET_NAME, ChannelClient, ChannelServer, Fr
 from kongdp.process.messages import Applied, Begin, Commit, Hello, Message, MessageError, Slice
 
 EMPTY = "0" * 32
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

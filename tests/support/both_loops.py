@@ -10,10 +10,10 @@ import uvloop
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
-    """Run `story()` to its end on each loop; a minute is always enough."""
+    """Run `story()` to its end on each loop; two minutes are always enough."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await story()
 
     for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
@@ -22,10 +22,10 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
-    """Give the loop turns until `condition` holds; fails with `what` after 10 s."""
+    """Give the loop turns until `condition` holds; fails with `what` after 60 s."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0)
     except TimeoutError:
-        raise AssertionError(f"not within 10 s: {what or condition}") from None
+        raise AssertionError(f"not within 60 s: {what or condition}") from None

@@ -35,9 +35,9 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 # axe's words for what nobody may meet; "minor" and "moderate" are told, not failed.
 GRAVE = ("serious", "critical")
 # How long to wait for what must come.
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 # What a page may take to follow a new size of its window.
-SETTLE_MS = 5_000
+SETTLE_MS = 30_000
 # Below 1,024 pixels the menu is away until it is called.
 MENU_HAS_FOLLOWED = """(() => {
     const menu = document.querySelector('.q-drawer');

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tests.support.migrated import migrated_sqlite
 from tests.support.ports import free_port
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 KONGDP = [sys.executable, "-m", "kongdp"]
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def http(method: str, url: str, body: object = None, *, headers: dict[str, str] 
     fields = {"Content-Type": "application/json", **(headers or {})} if data is not None else (headers or {})
     request = urllib.request.Request(url, data, fields, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return Answer(response.status, response.headers, response.read())
     except urllib.error.HTTPError as problem:
         with problem:
@@ -134,7 +134,7 @@ class ControlPlane:
         """Signal it and wait for its end."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(WAIT_S)
             self.process = None
 
     def node(self) -> dict[str, Any]:

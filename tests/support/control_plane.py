@@ -19,7 +19,7 @@ from kongdp.controlplane.plane import Clock, Options, Plane, open_plane
 from tests.support.migrated import migrated_sqlite
 from tests.support.scripted_data_plane import KeyPair, ScriptedDataPlane, make_request, save_pair
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class ControlPlane:

@@ -54,7 +54,7 @@ class Process:
 
     def get(self, path: str) -> object:
         """The JSON at a path of the Admin API."""
-        with urllib.request.urlopen(self.admin + path, timeout=20) as response:
+        with urllib.request.urlopen(self.admin + path, timeout=60) as response:
             return json.load(response)
 
     def post(self, path: str, body: object) -> object:
@@ -62,7 +62,7 @@ class Process:
         request = urllib.request.Request(
             self.admin + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 
     def send(self, number: int) -> None:

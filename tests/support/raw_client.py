@@ -56,7 +56,7 @@ def _chunked(status: int, headers: dict[str, list[str]], rest: bytes) -> Seen | 
         rest = after[length + 2 :]
 
 
-async def ask(port: int, raw: bytes, *, timeout_s: float = 10.0) -> Seen:
+async def ask(port: int, raw: bytes, *, timeout_s: float = 30.0) -> Seen:
     """Send `raw` on a fresh connection and read the first final response."""
     method = raw.split(b" ", 1)[0].decode("latin-1")
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -103,7 +103,7 @@ class ScriptedControlPlane:
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait until `condition` holds; fails with `what` after 10 s."""
         try:
-            async with asyncio.timeout(10), self._changed:
+            async with asyncio.timeout(30), self._changed:
                 await self._changed.wait_for(condition)
         except TimeoutError:
             raise AssertionError(f"not within 10 s: {what or condition}") from None

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 ZEROS = "0" * 32
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 RUNNER = str(Path(__file__).with_name("run_supervisor.py"))
 
 

@@ -42,7 +42,7 @@ class Node:
     def post_raw(self, body: bytes, media_type: str, query: str = "") -> Answer:
         request = urllib.request.Request(f"{self.admin}/config{query}", body, {"Content-Type": media_type})
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return Answer(response.status, response.headers, response.read())
         except HTTPError as problem:
             with problem:

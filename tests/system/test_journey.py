@@ -109,14 +109,15 @@ def test_worker_and_agent_when_they_are_killed(joined: Joined) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_node_when_it_drains(nodes: Callable[..., DataPlane], tmp_path: Path, number: int) -> None:
     """A request in flight finishes, new connections are refused, every process ends."""
-    release = threading.Event()
+    arrived, release = threading.Event(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
     def slow_upstream() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
-            release.wait(30)
+            arrived.set()
+            release.wait(60)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
 
     threading.Thread(target=slow_upstream, daemon=True).start()
@@ -126,8 +127,7 @@ def test_node_when_it_drains(nodes: Callable[..., DataPlane], tmp_path: Path, nu
     node.start()
     connection = http.client.HTTPConnection("127.0.0.1", node.proxy_port, timeout=30)
     connection.request("GET", "/mock")
-    wait_for("the request is in flight", lambda: b"kong_nginx_connections" in ask("GET", node.status + "/metrics").body)
-    time.sleep(0.3)  # the request has to reach the worker before the signal does
+    assert arrived.wait(60), "the request is in flight"
     supervisor = node.pid()
     os.kill(supervisor, number)
     wait_for("new connections are refused", lambda: refused(node.proxy_port))
@@ -291,7 +291,7 @@ def test_tls_listener_when_clients_speak_either_way(
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
     connection.request("GET", "/mock")
     assert connection.getresponse().status == 200
     connection.close()

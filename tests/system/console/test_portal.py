@@ -27,6 +27,7 @@ def portal(tmp_path: Path) -> Iterator[ControlPlane]:
 
 def looked_at(page: Page) -> None:
     """axe finds nothing grave, no width scrolls sideways, and no payload has run."""
+    page.wait_for_load_state()
     found = page.evaluate("() => axe.run()")
     assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"] if each["impact"] in GRAVE] == []
     for width in (360, 800, 1280):

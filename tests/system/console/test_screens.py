@@ -238,12 +238,14 @@ def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, 
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     enter("New service")
+    expect(page.get_by_role("dialog")).to_be_visible()
     tab_to("Display name")
     page.keyboard.type("by keyboard")
     enter("Create")
     expect(page.get_by_role("heading", name="by keyboard", exact=True)).to_be_visible()
     settled(page)
     enter("New Version")
+    expect(page.get_by_role("dialog")).to_be_visible()
     tab_to("Version Name")
     page.keyboard.type("v.1")
     # A look at the list of groups, of which one is chosen already.
