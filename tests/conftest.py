@@ -1,5 +1,6 @@
 """What concerns a whole test run: the things its processes share end with it."""
 
+import gc
 import re
 
 import pytest
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         waits=lambda item: item.get_closest_marker("system") is not None,
         is_bound=lambda item: "browser" in item.fixturenames,  # type: ignore[attr-defined]
     )
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays: no search for garbage goes through its million objects again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
