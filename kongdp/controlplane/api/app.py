@@ -50,21 +50,25 @@ def build_app(
     )
     problems.install(app)
     app.add_middleware(BodyLimit, bytes_max=body_bytes_max)
-    app.include_router(status.make_router(plane, node_id))
-    app.include_router(groups.make_router(plane))
-    app.include_router(accounts.make_router(plane))
-    app.include_router(certificates.make_router(plane))
-    app.include_router(live.make_router(plane))
-    app.include_router(revisions.make_router(plane))
-    app.include_router(tester.make_router(plane))
     api = make_admin(plane.changes.store(plane.default_group_id))
-    app.include_router(config.make_router(plane, api.schemas, body_bytes_max))
-    app.include_router(core_entities.make_router(plane, make_admin, body_bytes_max))
     rooms = rooms or open_rooms(plane, partial(admin.call, make_admin))
-    app.include_router(catalogue.make_router(rooms.catalogue, plane.database))
-    app.include_router(documents.make_router(rooms.catalogue, rooms.documents, rooms.renderings, plane.database))
-    app.include_router(portal.make_router(rooms))
-    app.include_router(activity.make_router(rooms.catalogue, plane))
+    for router in (
+        status.make_router(plane, node_id),
+        groups.make_router(plane),
+        accounts.make_router(plane),
+        certificates.make_router(plane),
+        live.make_router(plane),
+        revisions.make_router(plane),
+        tester.make_router(plane),
+        config.make_router(plane, api.schemas, body_bytes_max),
+        core_entities.make_router(plane, make_admin, body_bytes_max),
+        catalogue.make_router(rooms.catalogue, plane.database),
+        documents.make_router(rooms.catalogue, rooms.documents, rooms.renderings, plane.database),
+        portal.make_router(rooms),
+        activity.make_router(rooms.catalogue, plane),
+    ):
+        # The routes as they are: `include_router` would read every endpoint's parameters a second time.
+        app.router.routes += router.routes
     endpoint = admin.AdminEndpoint(api, plane.database, body_bytes_max)
 
     app.router.default = endpoint
