@@ -269,8 +269,6 @@ class PluginRun:
     def _answer(self, answer: Answer) -> None:
         exchange = self._exchange
         lines = b"".join([b"%b: %b\r\n" % line for line in answer.fields])
-        if answer.proxied:
-            lines += exchange.env.stamps.via
         if answer.message is not None:
             exchange.respond(answer.status, answer.message, lines=lines)
         else:
