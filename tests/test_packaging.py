@@ -41,7 +41,7 @@ GENERATED = ROOT / "build/cython"
 BUILD_LIB = f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 BUILD_S_MAX = 600
-BUILT = re.compile(r".*\.(so|c|pyc)|_compiled_from")
+BUILT = re.compile(r".*\.(so|c|pyc|pyc\.\d+)|_compiled_from")  # .pyc.1234: one that is being written
 # Modules that are part of a declared distribution's interface, which therefore brings them along.
 # The models of FastAPI's requests are pydantic's; NiceGUI shows its Socket.IO server; what Jinja2 takes as safe is markupsafe's.
 BROUGHT_ALONG = {"pydantic": "fastapi", "socketio": "nicegui", "markupsafe": "jinja2"}
