@@ -57,10 +57,14 @@ class Accounts:
         """Make the first administrator when there is no user yet; returns the generated password, which is kept
         nowhere.
         """
+        count = sa.select(sa.func.count()).select_from(tables.users)
+        with self._database.read() as connection:
+            if connection.scalar(count):
+                return None
         password = secrets.token_urlsafe(PASSWORD_BYTES)
-        hashed = self.hasher.hash(password)
+        hashed = self.hasher.hash(password)  # too long for a transaction
         with self._database.write() as connection:
-            if connection.scalar(sa.select(sa.func.count()).select_from(tables.users)):
+            if connection.scalar(count):
                 return None
             now = self._clock()
             row = {"id": str(uuid.uuid4()), "name": ADMIN, "password_hash": hashed, "role": "admin"}

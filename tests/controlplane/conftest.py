@@ -1,24 +1,23 @@
 """A fresh database for each test that asks for one: SQLite, and PostgreSQL where its server is installed."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from kongdp.controlplane import groups, passwords
 from kongdp.controlplane.changes import Changes
 from kongdp.controlplane.store.database import Database
+from tests.support.cheap_hashes import make_hasher
 from tests.support.migrated import migrated_sqlite
 from tests.support.postgres import PostgresServer, why_not
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_hashes() -> Iterator[None]:
-    """Passwords cost a fifth of a second of processor time each, and these tests have a thousand; processes keep the real cost."""
+    """Of planes in the tests' own processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "PasswordHasher", partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(passwords, "PasswordHasher", make_hasher)
         yield
 
 

@@ -195,7 +195,7 @@ def test_the_console_beyond_this_machine_needs_tls(tmp_path: Path, processes: li
 
 def test_an_address_beyond_this_machine_asks_for_credentials(tmp_path: Path, processes: list[Process]) -> None:
     """The first administrator's password opens it; loopback beside it stays as Kong's."""
-    process = Process(tmp_path, KONG_ADMIN_LISTEN="127.0.0.1:0, 0.0.0.0:0")
+    process = Process(tmp_path / "prefix", KONG_ADMIN_LISTEN="127.0.0.1:0, 0.0.0.0:0")
     processes.append(process)
     process.until_ready()
     places = re.findall(r"(?:127\.0\.0\.1|0\.0\.0\.0):\d+", process.lines[-1])[:2]

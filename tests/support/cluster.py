@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.support.migrated import migrated_sqlite
+from tests.support.migrated import plant_sqlite
 from tests.support.ports import free_port
 
 WAIT_S = 60.0
@@ -106,9 +106,9 @@ class ControlPlane:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def start(self) -> None:
-        """Start and wait until the Admin API answers. The first start finds an empty database instead of making one."""
+        """Start, at first on a database with an administrator, and wait until the Admin API answers."""
         self.prefix.mkdir(exist_ok=True, parents=True)
-        migrated_sqlite(self.prefix)
+        self.password = plant_sqlite(self.prefix)
         log = self.prefix / "stdout.log"
         env = environment(
             {
@@ -126,9 +126,6 @@ class ControlPlane:
                 [*KONGDP, "control-plane", "run"], env=env, stdout=out, stderr=subprocess.STDOUT, text=True
             )
         wait_for("control plane answers", lambda: http("GET", f"{self.admin}/status").status == 200)
-        for line in log.read_text().splitlines():
-            if "shown only now:" in line:
-                self.password = line.rpartition(": ")[2]
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Signal it and wait for its end."""

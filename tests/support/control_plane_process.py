@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.support.migrated import migrated_sqlite
+from tests.support.migrated import plant_sqlite
 
 LISTENERS = {
     "KONG_ADMIN_LISTEN": "127.0.0.1:0",
@@ -20,12 +20,13 @@ LISTENERS = {
 
 
 class Process:
-    """A control plane of its own prefix; in a directory that is there it finds an empty database, else it makes both."""
+    """A control plane of its own prefix; in a directory that is there it finds a database with an administrator, else it makes them."""
 
     def __init__(self, prefix: Path, **environment: str) -> None:
         self.prefix = prefix
+        self.password = ""
         if prefix.is_dir():
-            migrated_sqlite(prefix)
+            self.password = plant_sqlite(prefix)
         settings = {"KONG_ROLE": "control_plane", "KONG_PREFIX": str(prefix), **LISTENERS, **environment}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kongdp", "control-plane", "run"],

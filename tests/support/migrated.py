@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
+from kongdp.controlplane.accounts import Accounts
 from kongdp.controlplane.store.database import Database
 from kongdp.controlplane.store.migrations import migrate
 from tests.support import shared
+from tests.support.cheap_hashes import make_hasher
 
 
 def migrated_sqlite(directory: Path) -> str:
@@ -14,6 +16,24 @@ def migrated_sqlite(directory: Path) -> str:
     if not path.exists():
         shutil.copyfile(shared.once("migrated-sqlite", _migrate_file), path)
     return f"sqlite:///{path}"
+
+
+def plant_sqlite(directory: Path) -> str:
+    """The same with the first administrator in it, as a control plane leaves it behind; the password."""
+    planted = shared.once("planted-sqlite", _plant_file)
+    path = directory / "controlplane.db"
+    if not path.exists():
+        shutil.copyfile(planted["path"], path)
+    return str(planted["password"])
+
+
+def _plant_file() -> dict[str, str | None]:
+    path = shared.directory() / "planted.db"
+    shutil.copyfile(shared.once("migrated-sqlite", _migrate_file), path)
+    database = Database(f"sqlite:///{path}")
+    password = Accounts(database, hasher=make_hasher()).ensure_admin()
+    database.close()
+    return {"path": str(path), "password": password}
 
 
 def _migrate_file() -> str:
