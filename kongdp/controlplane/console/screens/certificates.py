@@ -12,6 +12,7 @@ from kongdp.controlplane.access import DEFAULT
 from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts import states
+from kongdp.controlplane.console.parts.buttons import main_link
 from kongdp.controlplane.console.parts.facts import moment
 from kongdp.controlplane.console.parts.live import Live
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted, pill_cells
@@ -54,11 +55,7 @@ async def certificates(visit: Visit, group: str = "", page: int = 1) -> None:
             label="Issued certificates",
             page=page,
             address=visit.address,
-            empty=lambda: states.empty(
-                "No certificates yet",
-                "A data plane gets one when it enrols: configure a runtime.",
-                icon="verified_user",
-            ),
+            empty=lambda: _nothing(visit, current["id"]),
             act=lambda _act, key: renew(visit, current["id"], key.partition(" ")[0]),
         )
         await table.refresh()
@@ -66,6 +63,15 @@ async def certificates(visit: Visit, group: str = "", page: int = 1) -> None:
             Live(table.refresh, period_s=PERIOD_S)
     if visit.may("viewer"):
         await _refusals(visit)
+
+
+def _nothing(visit: Visit, group_id: str) -> None:
+    states.empty(
+        "No certificates yet", "A data plane gets one when it enrols: configure a runtime.", icon="verified_user"
+    )
+    if visit.may("admin", group_id):
+        with ui.element("div").classes("state-action"):
+            main_link("Configure Runtime", at("/runtimes/{}/configure", group_id))
 
 
 async def fetch_issued(

@@ -85,7 +85,8 @@ def _nothing(visit: Visit, found: Mapping[str, Any]) -> None:
         icon="dns",
     )
     if visit.may("admin", found["id"]):
-        main_link("Configure Runtime", at("/runtimes/{}/configure", found["id"]))
+        with ui.element("div").classes("state-action"):
+            main_link("Configure Runtime", at("/runtimes/{}/configure", found["id"]))
 
 
 async def _fetch(visit: Visit, group_id: str, wanted: Wanted) -> tuple[list[Row], int]:

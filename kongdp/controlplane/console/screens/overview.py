@@ -107,8 +107,9 @@ class Board:
                         "Configure a runtime: one command starts a data plane and joins it.",
                         icon="rocket_launch",
                     )
-                    with ui.element("div").classes("state-action"):
-                        main_link("Configure Runtime", "/runtimes/default/configure")
+                    if self._visit.may("admin"):
+                        with ui.element("div").classes("state-action"):
+                            main_link("Configure Runtime", "/runtimes/default/configure")
 
 
 def figures(live: Mapping[str, Any]) -> dict[str, str]:
