@@ -63,7 +63,7 @@ def watched(plane: ConsolePlane) -> float:
 def test_open_overviews_cost_little(
     large: ConsolePlane, browser: Browser, record_property: Callable[[str, object], None]
 ) -> None:
-    """Each open tab costs less than a twentieth of a core."""
+    """Each open tab costs less than a twentieth of a core: 0.8 % (and none 0.2 %), two cores, main at 3d8eb69, pure Python."""
     idle = watched(large)
     context = new_context(browser, large.console)
     pages = [context.new_page() for _ in range(TABS)]
