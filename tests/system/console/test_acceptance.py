@@ -250,7 +250,7 @@ def _run(page: Page, command: str, docker: Docker, password: str, picture: Take)
 
 
 def _requests(page: Page, docker: Docker, version_page: str, picture: Take) -> None:
-    """6: the stub answers, POST is 404, the version shows 200 once and no 404."""
+    """6: the stub answers, POST is 404, the version shows each 200 and no 404."""
     proxy = f"http://127.0.0.1:{docker.proxy_port}"
     page.goto(version_page)
     expect(page.get_by_text("No requests in the Last 6 Hours")).to_be_visible()
@@ -258,8 +258,12 @@ def _requests(page: Page, docker: Docker, version_page: str, picture: Take) -> N
     assert (answer.status, answer.body.decode().split(" ")[:2]) == (200, ["GET", "/"])
     assert ask("POST", f"{proxy}/mock").status == 404
     expect(page.get_by_text("1 in the Last 6 Hours")).to_be_visible()
-    row = page.get_by_role("row").filter(has_text="200")
-    expect(row).to_contain_text("100.0%")
+    expect(page.get_by_role("row", name="200 1 100.0%")).to_be_visible()
+    # The list below the graph and the graph's name are as live as the sum.
+    assert ask("GET", f"{proxy}/mock").status == 200
+    expect(page.get_by_role("row", name="200 2 100.0%")).to_be_visible()
+    expect(page.get_by_role("img", name="Status Codes: 200: 2")).to_be_visible()
+    expect(page.get_by_text("2 in the Last 6 Hours")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="404")).to_have_count(0)
     assert violations(page) == []
     picture(page, "07 Status Codes")
@@ -268,7 +272,8 @@ def _requests(page: Page, docker: Docker, version_page: str, picture: Take) -> N
         page.get_by_role("button", name="Export as CSV").click()
     lines = Path(download.value.path()).read_text().splitlines()
     assert lines[0] == "start,seconds,status_code,requests"
-    assert lines[1].endswith(",200,1")
+    assert [line.split(",")[2] for line in lines[1:]] == ["200"] * len(lines[1:])
+    assert sum(int(line.rpartition(",")[2]) for line in lines[1:]) == 2
 
 
 def _edited_route(page: Page, docker: Docker) -> None:

@@ -93,7 +93,11 @@ class StatusCodes:
                 self._draw(record)
         else:
             self._chart.options.update(charts.by_code(record, is_utc=self._is_utc))
+            self._chart.props["aria-label"] = self._said(record)
             self._chart.update()
+            self._list.clear()
+            with self._list:
+                code_list(record)
 
     def _draw(self, record: Mapping[str, Any]) -> None:
         if not record["total"]:
@@ -105,9 +109,14 @@ class StatusCodes:
         elif self._is_list:
             code_list(record)
         else:
-            said = ", ".join(f"{code}: {count}" for code, count in record["codes"].items())
-            self._chart = charts.chart(charts.by_code(record, is_utc=self._is_utc), f"{self._title}: {said}")
-            code_list(record)
+            self._chart = charts.chart(charts.by_code(record, is_utc=self._is_utc), self._said(record))
+            self._list = ui.element("div")
+            with self._list:
+                code_list(record)
+
+    def _said(self, record: Mapping[str, Any]) -> str:
+        """The graph in words."""
+        return f"{self._title}: " + ", ".join(f"{code}: {count}" for code, count in record["codes"].items())
 
     def _export(self) -> None:
         form = Form()
