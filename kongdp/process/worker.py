@@ -316,13 +316,16 @@ class Worker:
         return DownstreamConnection(self._env, scheme, port, source=source, misplaced=plain)
 
     def _sweep(self) -> None:
-        """Enforce deadlines, again and again."""
-        deadlines.sweep(self._env, monotonic())
-        self._loop.call_later(self._env.sweep_period_s, self._sweep)
+        """Enforce deadlines, again and again: also after a fault of ours in one connection."""
+        try:
+            deadlines.sweep(self._env, monotonic())
+        finally:
+            self._loop.call_later(self._env.sweep_period_s, self._sweep)
 
     def _tick(self, expected: float) -> None:
         """Once a second: date, idle pools, gauges, garbage."""
         now = monotonic()
+        self._loop.call_later(1.0, self._tick, now + 1.0)  # first: a fault below costs one tick and not all that follow
         env = self._env
         counters, slots = env.counters, env.slots
         self._clock.tick()
@@ -337,7 +340,6 @@ class Worker:
             self._swapped = False
             gc.freeze()
         self._collect(slots[counters.connections_writing])
-        self._loop.call_later(1.0, self._tick, now + 1.0)
 
     def _collect(self, busy: int) -> None:
         """Garbage by the clock: young objects each second, everything else when nobody waits or it cannot be put off.
