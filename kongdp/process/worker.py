@@ -36,7 +36,7 @@ from kongdp.process import access_log_writer, worker_gauges, worker_settings
 from kongdp.process.access_log_writer import AccessLogWriter
 from kongdp.process.channel import ChannelClient
 from kongdp.process.lifeline import Lifeline, LifelineWatch
-from kongdp.process.logs import configure_logs, reopen_logs
+from kongdp.process.logs import LogTargetError, configure_logs, reopen_logs
 from kongdp.process.messages import Applied, Begin, Commit, Failed, Hello, Message, Slice, WantTable
 from kongdp.process.spec import read_spec
 from kongdp.proxy import deadlines, retirement
@@ -411,7 +411,10 @@ def main() -> None:
     parser.add_argument("--spec-fd", type=int, required=True)
     spec = read_spec(parser.parse_args().spec_fd)
     settings = Settings.from_json(orjson.dumps(spec["settings"]))
-    configure_logs(settings, f"worker {spec['index']}")
+    try:
+        configure_logs(settings, f"worker {spec['index']}")
+    except LogTargetError as problem:
+        Lifeline(spec["lifeline_fd"]).fail(f"proxy_error_log: {problem}")
     worker_settings.bind_to_core(settings, spec["index"])
     gc.disable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,11 +1,18 @@
 """What a worker does again and again goes on, whatever happens in one turn of it."""
 
+import os
+import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
+from kongdp.process import worker
+from kongdp.process.lifeline import START_FAILED
+from kongdp.process.spec import write_spec
 from kongdp.process.worker import Worker
+from kongdp.settings import load_settings
 
 
 class Loop:
@@ -26,7 +33,7 @@ def fault() -> None:
 def test_turns_go_on_after_a_fault_in_one(name: str) -> None:
     """Without sweeps no deadline would be enforced in this worker any more, without ticks its clock would stand still."""
     overdue = SimpleNamespace(deadline=0.0, exchange=None, on_deadline=fault)
-    worker = SimpleNamespace(
+    fake = SimpleNamespace(
         _loop=Loop(),
         _env=SimpleNamespace(connections=[overdue], sweep_period_s=1.0, counters=None, slots=None),
         _clock=SimpleNamespace(tick=fault),
@@ -34,5 +41,33 @@ def test_turns_go_on_after_a_fault_in_one(name: str) -> None:
         _tick="_tick",
     )
     with pytest.raises(ZeroDivisionError):
-        getattr(Worker, name)(cast(Any, worker), *([0.0] if name == "_tick" else []))
-    assert worker._loop.later == [name]
+        getattr(Worker, name)(cast(Any, fake), *([0.0] if name == "_tick" else []))
+    assert fake._loop.later == [name]
+
+
+class Lifeline:
+    """Remembers the reason."""
+
+    reason = ""
+
+    def __init__(self, fd: int) -> None:
+        pass
+
+    def fail(self, reason: str) -> NoReturn:
+        Lifeline.reason = reason
+        raise SystemExit(START_FAILED)
+
+
+def test_a_log_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node stops with the reason, whichever of its processes finds it first."""
+    (tmp_path / "file").touch()
+    chosen = {"KONG_PREFIX": str(tmp_path), "KONG_DATABASE": "off", "KONG_PROXY_ERROR_LOG": "file/error.log"}
+    line = os.open(os.devnull, os.O_RDWR)
+    fd = write_spec({"index": 0, "settings": load_settings(None, chosen).to_plain(), "lifeline_fd": line})
+    monkeypatch.setattr(worker, "Lifeline", Lifeline)
+    monkeypatch.setattr(sys, "argv", ["worker", "--spec-fd", str(fd)])
+    with pytest.raises(SystemExit) as ended:
+        worker.main()
+    os.close(line)
+    assert ended.value.code == START_FAILED
+    assert Lifeline.reason.startswith("proxy_error_log: cannot open the log")
