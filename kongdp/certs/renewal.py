@@ -23,6 +23,8 @@ RETRY_FIRST_S = 5.0
 RETRY_LAST_S = 3600.0
 RETRY_PART = 1 / 12
 """A failed attempt waits at most this part of what is left, so that a short life still sees a dozen attempts."""
+RETRY_EXPIRED_S = 60.0
+"""A node without a valid certificate asks at least once a minute: it is away until it has one."""
 
 
 class Urgency(Enum):
@@ -86,7 +88,7 @@ def decide(validity: Validity, now: float, attempts: Attempts = Attempts(), *, j
 def retry_delay_s(failures: int, left_s: float) -> float:
     """Seconds between the end of the last failed attempt and the next, at least one."""
     doubled = RETRY_FIRST_S * 2.0 ** min(failures - 1, 20)
-    return max(1.0, min(doubled, RETRY_LAST_S, left_s * RETRY_PART if left_s > 0 else RETRY_LAST_S))
+    return max(1.0, min(doubled, RETRY_LAST_S, left_s * RETRY_PART if left_s > 0 else RETRY_EXPIRED_S))
 
 
 def urgency(validity: Validity, now: float) -> Urgency:

@@ -33,8 +33,6 @@ log = logging.getLogger("kongdp.certs")
 
 TELEMETRY_PORT = 8006
 SYSTEM = "system"
-FIRST_RETRY_S_MAX = 60.0
-"""While a node has no certificate at all it asks at least once a minute: an operator is probably watching."""
 
 _SAYINGS = {
     Urgency.WARNING: (logging.WARNING, "ends in %.1f days"),
@@ -164,7 +162,7 @@ class Trust:
         """Return when there is a certificate that is valid now; enrol until then, politely."""
         failures = 0
         while self.enrols and (self.identity is None or not self.identity.validity.is_valid(self._wall())):
-            wait_s = min(renewal.retry_delay_s(failures + 1, 0), FIRST_RETRY_S_MAX) * (1 + self._random() / 2)
+            wait_s = renewal.retry_delay_s(failures + 1, 0) * (1 + self._random() / 2)
             try:
                 self._keep(await issuer.enroll(read_enrolment(self._settings), self._node_id))
                 return

@@ -40,10 +40,11 @@ def test_jitter_delays_when_many_nodes_were_issued_together() -> None:
         (1, 20.0, 20.0 / 12),
         (1, 3.0, 1.0),
         (3, -100.0, 20.0),
+        (50, -100.0, 60.0),
     ],
 )
 def test_retry_waits_longer_when_failures_repeat(failures: int, left_s: float, delay_s: float) -> None:
-    """Doubling up to an hour, at most a twelfth of what is left, never under a second."""
+    """Doubling up to an hour, at most a twelfth of what is left or, when nothing is, a minute; never under a second."""
     assert retry_delay_s(failures, left_s) == pytest.approx(delay_s)
 
 
