@@ -19,9 +19,10 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -72,6 +73,10 @@ once, as nginx does, meets such requests with a closed socket.
 """
 
 
+FORGOTTEN_AT_ONCE = 1000
+"""Rows looked at in one tick, about half a millisecond."""
+
+
 class RouteRows(dict[str, RouteCounters]):
     """Route id -> its counter rows, made on first use and kept across snapshots, so that counts follow ids."""
 
@@ -83,6 +88,18 @@ class RouteRows(dict[str, RouteCounters]):
     def __missing__(self, route_id: str) -> RouteCounters:
         row = self[route_id] = self._make(self._segment, route_id)
         return row
+
+    def forget_some(self, configured: Container[str], count_configured: int) -> None:
+        """Let go of rows of routes that are gone, a few at a time, once they are more than those that are configured.
+
+        What they counted stays in the segment: a row that is made again for the same route counts on there.
+        """
+        if len(self) <= 2 * count_configured + FORGOTTEN_AT_ONCE:
+            return
+        for route_id in tuple(islice(self, FORGOTTEN_AT_ONCE)):
+            row = self.pop(route_id)
+            if route_id in configured:
+                self[route_id] = row  # behind those that were not looked at yet
 
 
 @dataclass(slots=True)
@@ -107,7 +124,7 @@ class Worker:
         self._segment = segment = Segment.open(spec["segment_fd"])
         pools = Pools(worker_settings.pool_limits(settings))
         resolver = Resolver(loop, worker_settings.resolver_limits(settings))
-        rows = RouteRows(segment, counts=settings.kongdp_counters)
+        self._rows = rows = RouteRows(segment, counts=settings.kongdp_counters)
         self._around = Surroundings(
             pools,
             resolver,
@@ -335,6 +352,8 @@ class Worker:
         env.pools.sweep(now)
         slots[counters.loop_lag_us] = max(0, int((now - expected) * 1e6))
         worker_gauges.note(env)
+        routes = env.snapshot.entities.all("routes")
+        self._rows.forget_some(routes, len(routes))
         if self._swapped:
             # the new tables live long: out of the collector's sight, so that no collection ever walks them
             self._swapped = False

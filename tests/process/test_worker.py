@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -11,8 +12,19 @@ import pytest
 from kongdp.process import worker
 from kongdp.process.lifeline import START_FAILED
 from kongdp.process.spec import write_spec
-from kongdp.process.worker import Worker
+from kongdp.process.worker import RouteRows, Worker
 from kongdp.settings import load_settings
+from kongdp.telemetry.segment import Segment
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    fd = os.memfd_create("segment")
+    os.posix_fallocate(fd, 0, 1 << 20)
+    made = Segment.open(fd)
+    os.close(fd)
+    yield made
+    made.close()
 
 
 class Loop:
@@ -71,3 +83,20 @@ def test_a_log_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch: pytest
     os.close(line)
     assert ended.value.code == START_FAILED
     assert Lifeline.reason.startswith("proxy_error_log: cannot open the log")
+
+
+def test_rows_of_routes_that_are_gone_are_forgotten_and_their_counts_are_not(segment: Segment) -> None:
+    """Any number of routes may come and go; one that comes back counts on where it was."""
+    rows = RouteRows(segment)
+    for number in range(5000):
+        rows[f"r{number}"]
+    rows["r7"].count(401, 1, 1, 1, 1, 1)
+    configured = {f"r{number}" for number in range(4000, 4100)}
+    kept = {id_: rows[id_] for id_ in configured}
+    for _ in range(100):
+        rows.forget_some(configured, len(configured))
+    assert len(rows) <= 1200
+    assert all(rows[id_] is row for id_, row in kept.items())
+    assert "r7" not in rows
+    rows["r7"].count(401, 1, 1, 1, 1, 1)
+    assert segment.slots[rows["r7"].codes[401]] == 2
