@@ -34,7 +34,7 @@ cdef int X_PATH = fields.X_PATH, X_PREFIX = fields.X_PREFIX
 cdef int SERVER = fields.SERVER, DATE = fields.DATE, CONTENT_TYPE = fields.CONTENT_TYPE
 cdef int LENGTH_DIGITS_MAX = DIGITS_MAX
 
-cdef unsigned char[256] TOKEN  # a field name's character in lower case, 0 for what may not stand in one
+cdef unsigned char[256] TOKEN  # an ordinary field name's character in lower case, 0 for any other (fields.PLAIN_NAME)
 cdef unsigned char[256] METHOD
 cdef unsigned char[256] TARGET  # 1: visible, 2: stands for itself in a path and goes out as it is (target.escape)
 cdef unsigned char[256] NAME  # of a host that is a name
@@ -52,7 +52,7 @@ cdef void _fill():
     for c in range(256):
         TOKEN[c] = METHOD[c] = NAME[c] = 0
         TARGET[c] = 1 if c > 32 and c != 127 else 0
-    for c in b"!#$%&'*+-.^_`|~" + digits + lower:
+    for c in b"-_" + digits + lower:
         TOKEN[c] = c
     for c in upper:
         TOKEN[c] = c | 0x20

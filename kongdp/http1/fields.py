@@ -82,23 +82,33 @@ NEVER_NOMINATED = frozenset(
 )
 """A Connection field that names one of these tries to make the gateway drop what others rely on: refused."""
 
+PLAIN_NAME = b"-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What nginx takes for a name in a request: it drops a line of any other (ignore_invalid_headers), whatever RFC 9110 allows, because
+behind a gateway names are written as variables, where `X.A` and `X_A` would be one."""
+
 SPELLINGS_MAX = 4096
 """Spellings remembered by a NameKinds; enough for any honest traffic, small enough (about 400 KiB) for any other."""
 
 
 class NameKinds(dict[bytes, int]):
-    """Spelling of a field name -> kind; learns new spellings up to SPELLINGS_MAX, then works without remembering."""
+    """Spelling of a field name -> kind; learns new spellings up to SPELLINGS_MAX, then works without remembering.
 
-    __slots__ = ("_by_lower_name",)
+    `drops_odd`: names of other characters than PLAIN_NAME are DROPPED.
+    """
 
-    def __init__(self, by_lower_name: Mapping[bytes, int]) -> None:
+    __slots__ = ("_by_lower_name", "_drops_odd")
+
+    def __init__(self, by_lower_name: Mapping[bytes, int], *, drops_odd: bool = False) -> None:
         super().__init__(by_lower_name)
         self._by_lower_name = by_lower_name
+        self._drops_odd = drops_odd
         for name, kind in by_lower_name.items():
             self[name.title()] = kind
 
     def __missing__(self, name: bytes) -> int:
         kind = self._by_lower_name.get(name.lower(), ORDINARY)
+        if self._drops_odd and name.translate(None, PLAIN_NAME):
+            kind = DROPPED
         if len(self) < SPELLINGS_MAX and len(name) <= 64:
             self[name] = kind
         return kind

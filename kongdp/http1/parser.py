@@ -29,7 +29,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!-~\x80-\xff]+) HTTP/1\
 _VERSION = re.compile(rb"\S+ \S+ HTTP/([0-9]{1,3})\.([0-9]{1,3})\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*)?\r\n")
 
-_REQUEST_LINES = KnownLines(NameKinds(REQUEST_FIELDS))
+_REQUEST_LINES = KnownLines(NameKinds(REQUEST_FIELDS, drops_odd=True))
 _RESPONSE_LINES = KnownLines(NameKinds(RESPONSE_FIELDS))
 
 _LLHTTP_START = b"GET / HTTP/1.1\r\n"

@@ -77,6 +77,10 @@ ROWS = {
     "several connection lines": Row(
         get("/strip", "Connection: X-A", "Connection: X-B", "X-A: 1", "X-B: 2"), 200, None, {"X-A": "", "X-B": ""}
     ),
+    # nginx ngx_http_parse_header_line, ignore_invalid_headers: a field of a name that it does not take is left out
+    "names with dots and signs": Row(
+        get("/strip", "X.A: 1", "X!: 1", "X_B: 1", "x-c: 1"), 200, None, {"X.A": "", "X!": "", "X_B": "1", "x-c": "1"}
+    ),
     "trailers among codings": Row(get("/strip", "TE: gzip", "TE: trailers;q=1, Trailers"), 200, None, {"TE": "trailers"}),
     # answers in an upstream's place are proxied ones: Kong kong/init.lua header_filter, constants.HEADERS
     "502": Row(get("/dead"), 502, fields={"via": "1.1 kongdp/0", "x-kong-response-latency": ""}),
