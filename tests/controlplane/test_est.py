@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from kongdp.certs.issuer import Enrolment, enroll, reenroll
-from kongdp.controlplane import accounts, ledger
+from kongdp.controlplane import accounts, groups, ledger
 from tests.support.control_plane import ControlPlane, running
 from tests.support.scripted_data_plane import KeyPair, ScriptedDataPlane, make_request, save_pair
 
@@ -154,6 +154,31 @@ def test_a_token_is_not_used_up_by_a_request_that_cannot_be_signed(tmp_path: Pat
         assert (await ask(plane, ENROL, fields, body=b"bm9uc2Vuc2U="))[0] == 400
         assert (await ask(plane, ENROL, fields, node_id="no-uuid"))[0] == 400
         assert (await ask(plane, ENROL, fields))[0] == 200
+
+    play(scenario, tmp_path)
+
+
+def test_a_token_takes_no_node_of_another_group(tmp_path: Path) -> None:
+    """The node's id in the request is the sender's word. The token is not used up; the group's own takes the node anew."""
+
+    async def scenario(plane: ControlPlane) -> None:
+        def make() -> str:
+            with plane.plane.database.write() as connection:
+                other = groups.create(connection, "team", "", {}, plane.clock())
+                made = accounts.create_token(connection, other.id, created_by="test", lifetime_s=60, now=plane.clock())
+                return str(made["token"])
+
+        node_id = str(uuid.uuid4())
+        link = await plane.connect(plane.node_pair(node_id))
+        await link.join(node_id)
+        await link.configuration()
+        assert (await plane.node(node_id)).group_id == plane.group_id
+        fields = {"Authorization": f"Bearer {await plane.plane.database.run(make)}"}
+        status, _answered, body = await ask(plane, ENROL, fields, node_id=node_id)
+        assert (status, b"another runtime group" in body) == (409, True)
+        assert (await ask(plane, ENROL, fields))[0] == 200
+        own = {"Authorization": f"Bearer {await a_token(plane)}"}
+        assert (await ask(plane, ENROL, own, node_id=node_id))[0] == 200
 
     play(scenario, tmp_path)
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from kongdp.controlplane import groups, ledger
+from kongdp.controlplane import groups, ledger, nodes
 from kongdp.controlplane.accounts import Accounts, User, create_token, try_use_token
 from kongdp.controlplane.authority import Authority, RequestRefusedError, requested_node_id
 from kongdp.controlplane.cluster.requests import Request, Response, message
@@ -52,7 +52,7 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass  # not frozen: `with` gives an exception its traceback
 class _Refusal(Exception):
     response: Response
 
@@ -166,6 +166,11 @@ class Enrolment:
             used = try_use_token(connection, token, used_by=node_id, now=self._clock())
             if used is not None:
                 token_id, group_id = used
+                known = nodes.find(connection, node_id)
+                if known is not None and known.group_id != group_id:
+                    # whoever may enrol nodes in one group must not take over another's; the token stays good
+                    said = "the node belongs to another runtime group: remove it there first, or enrol with another node id"
+                    raise _Refusal(message(409, said))
                 return self._issue(connection, signing_request, group_id, f"token {token_id}")
         self._accounts.wrong_token(request.peer)
         LOG.warning("enrolment from %s refused: the token is unknown, used or expired", request.peer)
