@@ -1,18 +1,15 @@
 """Forms of every schema that there is: each field is made, and what nobody touched is in no request."""
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nicegui import Client
-from nicegui.page import page
 
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.schema_form import SchemaForm, label_of
 from kongdp.entities.schemas import SCHEMAS
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
+from tests.support.console_page import on_a_page
 
 KNOWN: dict[str, Any] = {**SCHEMAS, **{f"plugin {name}": schema for name, schema in PLUGIN_SCHEMAS.items()}}
 
@@ -21,17 +18,6 @@ def described(name: str) -> list[dict[str, Any]]:
     """A schema's fields as the Admin API describes them."""
     fields: list[dict[str, Any]] = json.loads(json.dumps(KNOWN[name].describe()))["fields"]
     return fields
-
-
-def on_a_page(act: Callable[[], None]) -> None:
-    """Do something where elements may be made."""
-
-    async def main() -> None:
-        with Client(page("/test")) as client:
-            act()
-        client.delete()
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))

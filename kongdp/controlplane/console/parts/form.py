@@ -5,6 +5,7 @@ shown at the field, the first one gets the focus, and what belongs to no field s
 House rule: a form knows no rule of any entity; it asks and shows. Cold.
 """
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -37,6 +38,8 @@ class Form:
 
     def __init__(self) -> None:
         self.fields: dict[str, Field] = {}
+        # Lists with a field for each text: their fields in the order of what is sent.
+        self.lists: dict[str, Callable[[], Sequence[Any]]] = {}
         # Puts complaints elsewhere: where what the API calls by several names is one field here.
         self.moved: Callable[[dict[str, str]], dict[str, str]] = dict
         self._problem: ui.label | None = None
@@ -150,26 +153,27 @@ class Form:
     def show(self, problems: Mapping[str, str]) -> bool:
         """Put each complaint at its field; False when none has one."""
         elsewhere = []
-        first = None
+        first: Any = None
         for name, text in problems.items():
-            field = self._nearest(name)
-            if field is None or not isinstance(field.element, ValidationElement):
+            element = self._nearest(name)
+            if not isinstance(element, ValidationElement):
                 elsewhere.append(text if name.startswith("@") else f"{name}: {text}")
                 continue
-            field.element.error = text
-            _unfold(field.element)
-            first = first or field
+            element.error = text
+            _unfold(element)
+            first = element if first is None else first
         if elsewhere:
             self._tell("; ".join(elsewhere))
         if first is not None:
-            first.element.run_method("focus")
+            first.run_method("focus")
         return first is not None or bool(elsewhere)
 
     def clear(self) -> None:
         """Take complaints away."""
-        for field in self.fields.values():
-            if isinstance(field.element, ValidationElement):
-                field.element.error = None
+        elements = [field.element for field in self.fields.values()]
+        for element in itertools.chain(elements, *(fields() for fields in self.lists.values())):
+            if isinstance(element, ValidationElement):
+                element.error = None
         if self._problem is not None:
             self._problem.visible = False
 
@@ -178,11 +182,14 @@ class Form:
             self._problem.text = text
             self._problem.visible = True
 
-    def _nearest(self, name: str) -> Field | None:
-        """The field of a dotted name, or of the longest part of it: "paths[0]" is shown at "paths"."""
+    def _nearest(self, name: str) -> Any:
+        """The element of a dotted name, or of the longest part of it: "paths[0]" is shown at "paths"."""
         while name:
+            list_name, _bracket, place = name.removesuffix("]").partition("[")
+            if list_name in self.lists and (elements := self.lists[list_name]()):
+                return elements[min(int(place), len(elements) - 1) if place.isdecimal() else 0]
             if name in self.fields:
-                return self.fields[name]
+                return self.fields[name].element
             name = name.rpartition("[")[0] if name.endswith("]") else name.rpartition(".")[0]
         return None
 

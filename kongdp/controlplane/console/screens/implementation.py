@@ -136,8 +136,8 @@ class RouteFields:
             methods = ", ".join(row.get("methods") or ())
             form.text("methods", "Method", methods, hint="One or several, such as GET, POST; empty: any")
             self._paths = TextList("Path(s)", "Path", "Add Path", row.get("paths") or [""])
-            form.custom("paths", self._paths.first, lambda _raw: self._paths.values())
             self._hosts = TextList("Host(s)", "Host", "Add Host", row.get("hosts") or ())
+            form.lists |= {"paths": self._paths.filled, "hosts": self._hosts.filled}
             with advanced("View 4 Advanced Fields"):
                 form.choice(
                     "https_redirect_status_code",
@@ -161,7 +161,7 @@ class RouteFields:
         row = {
             **values,
             "methods": split_lines(values["methods"].upper().replace(",", "\n")) or None,
-            "paths": values["paths"] or None,
+            "paths": self._paths.values() or None,
             "hosts": self._hosts.values() or None,
         }
         return {name: value for name, value in row.items() if value is not None} if self._is_new else row
@@ -181,14 +181,14 @@ class TextList:
                 self._add(value)
             quiet_button(add, lambda: self._add("", is_focused=True), icon="add").style("margin-top:10px")
 
-    @property
-    def first(self) -> ui.input | None:
-        """Where complaints are shown."""
-        return self._fields[0] if self._fields else None
-
     def values(self) -> list[str]:
         """What is not empty."""
-        return [text for field in self._fields if (text := str(field.value or "").strip())]
+        return [str(field.value).strip() for field in self.filled() if str(field.value or "").strip()]
+
+    def filled(self) -> list[ui.input]:
+        """The fields of `values`; the first field while all are empty."""
+        found = [field for field in self._fields if str(field.value or "").strip()]
+        return found or self._fields[:1]
 
     def _add(self, value: str, *, is_focused: bool = False) -> None:
         with self._box, ui.element("div").classes("text-row") as row:
