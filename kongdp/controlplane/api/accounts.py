@@ -15,7 +15,7 @@ from kongdp.controlplane import audit, users
 from kongdp.controlplane.access import Identity
 from kongdp.controlplane.api import guard, preconditions
 from kongdp.controlplane.api.actors import IDENTITY
-from kongdp.controlplane.api.parameters import PageNumber, PageSize, page
+from kongdp.controlplane.api.parameters import PageInfo, PageNumber, PageSize, page
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.plane import Plane
 from kongdp.controlplane.users import Account, Token
@@ -69,6 +69,43 @@ class NewToken(_Body):
     lifetime_s: float = Field(default=users.TOKEN_LIFETIME_S, gt=0, le=users.TOKEN_LIFETIME_S_MAX)
 
 
+class Me(BaseModel):
+    """Who asks, and what they may: `limit` and `groups` are a token's."""
+
+    id: str
+    name: str
+    role: str
+    roles: dict[str, str]
+    limit: str
+    groups: list[str] | None
+    via: str
+
+
+class Session(Me):
+    """Who has signed in, and the token that their changes need."""
+
+    csrf_token: str
+
+
+class Users(BaseModel):
+    """Users."""
+
+    items: list[Account]
+
+
+class Tokens(BaseModel):
+    """Tokens, without their secrets."""
+
+    items: list[Token]
+
+
+class AuditPage(BaseModel):
+    """A page of the audit log."""
+
+    items: list[audit.Entry]
+    page: PageInfo
+
+
 def make_router(plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2", tags=["accounts"])
@@ -76,7 +113,7 @@ def make_router(plane: Plane) -> APIRouter:
     _add_own(router, plane)
     _add_users(router, plane)
 
-    @router.get("/audit")
+    @router.get("/audit", response_model=AuditPage, response_model_exclude_none=True)
     async def list_audit(size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
         """What happened, newest first."""
 
@@ -99,7 +136,7 @@ def identity_of(request: HTTPConnection) -> Identity:
 
 
 def _add_session(router: APIRouter, plane: Plane) -> None:
-    @router.post("/session", status_code=201)
+    @router.post("/session", status_code=201, response_model=Session)
     async def sign_in(body: Credentials, request: Request) -> JSONResponse:
         """Sign in: sets the session's cookie and answers the CSRF token that goes with it."""
         address = request.client.host if request.client is not None else "unix socket"
@@ -122,7 +159,7 @@ def _add_session(router: APIRouter, plane: Plane) -> None:
         response.set_cookie(guard.COOKIE, secret, path="/", secure=is_tls, httponly=True, samesite="strict")
         return response
 
-    @router.get("/session")
+    @router.get("/session", response_model=Session)
     async def get_session(request: Request) -> dict[str, Any]:
         """Who has signed in here, and the CSRF token."""
         secret = guard.session_of(request.headers)
@@ -147,7 +184,7 @@ def _add_session(router: APIRouter, plane: Plane) -> None:
 
 
 def _add_own(router: APIRouter, plane: Plane) -> None:
-    @router.get("/me")
+    @router.get("/me", response_model=Me)
     async def me(request: Request) -> dict[str, Any]:
         """Who asks, and what they may."""
         return _shown_identity(identity_of(request))
@@ -168,7 +205,7 @@ def _add_own(router: APIRouter, plane: Plane) -> None:
         await plane.database.run(change)
         return Response(status_code=204)
 
-    @router.get("/tokens")
+    @router.get("/tokens", response_model=Tokens)
     async def list_tokens(request: Request) -> dict[str, Any]:
         """One's own access tokens, without their secrets."""
         identity = identity_of(request)
@@ -214,7 +251,7 @@ def _add_own(router: APIRouter, plane: Plane) -> None:
 
 
 def _add_users(router: APIRouter, plane: Plane) -> None:
-    @router.get("/users")
+    @router.get("/users", response_model=Users)
     async def list_users() -> dict[str, Any]:
         """Every user."""
 
@@ -224,7 +261,7 @@ def _add_users(router: APIRouter, plane: Plane) -> None:
 
         return {"items": [asdict(account) for account in await plane.database.run(read)]}
 
-    @router.post("/users", status_code=201)
+    @router.post("/users", status_code=201, response_model=Account)
     async def create_user(body: NewUser) -> JSONResponse:
         """A new user."""
 
@@ -237,7 +274,7 @@ def _add_users(router: APIRouter, plane: Plane) -> None:
         shown = asdict(await plane.database.run(create))
         return preconditions.tagged(shown, shown, 201)
 
-    @router.get("/users/{user}")
+    @router.get("/users/{user}", response_model=Account)
     async def get_user(user: str) -> JSONResponse:
         """A user by id or name."""
 
@@ -248,7 +285,7 @@ def _add_users(router: APIRouter, plane: Plane) -> None:
         shown = asdict(await plane.database.run(read))
         return preconditions.tagged(shown, shown)
 
-    @router.patch("/users/{user}")
+    @router.patch("/users/{user}", response_model=Account)
     async def update_user(user: str, body: UserChange, if_match: preconditions.IfMatch = None) -> JSONResponse:
         """Change a user's password or roles. A new password ends all of their sessions."""
 

@@ -68,6 +68,31 @@ class ImplementationChange(_Body):
     route: dict[str, Any] = Field(default_factory=dict)
 
 
+class ShownService(BaseModel):
+    """A service."""
+
+    id: str
+    name: str
+    description: str
+    labels: dict[str, str]
+    published: bool
+    edition: int
+    created_at: float
+    updated_at: float
+
+
+class Services(BaseModel):
+    """Services."""
+
+    items: list[ShownService]
+
+
+class Versions(BaseModel):
+    """Versions."""
+
+    items: list[Version]
+
+
 def make_router(catalogue: Catalogue, database: Database) -> APIRouter:
     """The endpoints."""
     router = APIRouter(prefix="/v2/catalogue", tags=["catalogue"])
@@ -78,24 +103,24 @@ def make_router(catalogue: Catalogue, database: Database) -> APIRouter:
 
 
 def _add_services(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
-    @router.get("/services")
+    @router.get("/services", response_model=Services)
     async def list_services() -> dict[str, Any]:
         """All services."""
         return {"items": [_shown(service) for service in await database.run(catalogue.services)]}
 
-    @router.post("/services", status_code=201)
+    @router.post("/services", status_code=201, response_model=ShownService)
     async def create_service(body: NewService) -> JSONResponse:
         """A new service."""
         made = await database.run(catalogue.create_service, body.name, body.description, body.labels)
         return tagged(_shown(made), made.edition, 201)
 
-    @router.get("/services/{service}")
+    @router.get("/services/{service}", response_model=ShownService)
     async def get_service(service: str) -> JSONResponse:
         """A service, by id or name."""
         found = await database.run(catalogue.service, service)
         return tagged(_shown(found), found.edition)
 
-    @router.patch("/services/{service}")
+    @router.patch("/services/{service}", response_model=ShownService)
     async def update_service(
         service: str, body: ServiceChange, request: Request, if_match: IfMatch = None
     ) -> JSONResponse:
@@ -121,24 +146,24 @@ def _add_services(router: APIRouter, catalogue: Catalogue, database: Database) -
 
 
 def _add_versions(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
-    @router.get("/services/{service}/versions")
+    @router.get("/services/{service}/versions", response_model=Versions)
     async def list_versions(service: str) -> dict[str, Any]:
         """A service's versions."""
         return {"items": [_shown(version) for version in await database.run(catalogue.versions, service)]}
 
-    @router.post("/services/{service}/versions", status_code=201)
+    @router.post("/services/{service}/versions", status_code=201, response_model=Version)
     async def create_version(service: str, body: NewVersion) -> JSONResponse:
         """A new version."""
         made = await database.run(catalogue.create_version, service, body.name, body.group)
         return tagged(_shown(made), made.edition, 201)
 
-    @router.get("/versions/{version}")
+    @router.get("/versions/{version}", response_model=Version)
     async def get_version(version: str) -> JSONResponse:
         """A version, by id."""
         found = await database.run(catalogue.version, version)
         return tagged(_shown(found), found.edition)
 
-    @router.patch("/versions/{version}")
+    @router.patch("/versions/{version}", response_model=Version)
     async def rename_version(version: str, body: VersionChange, if_match: IfMatch = None) -> JSONResponse:
         """Rename a version; its group is fixed."""
         changed = await database.run(catalogue.rename_version, version, body.name, expected=expected_number(if_match))
@@ -156,7 +181,7 @@ def _add_versions(router: APIRouter, catalogue: Catalogue, database: Database) -
 def _add_implementations(router: APIRouter, catalogue: Catalogue, database: Database) -> None:
     path = "/versions/{version}/implementation"
 
-    @router.get(path)
+    @router.get(path, response_model=Implementation)
     async def get_implementation(version: str) -> JSONResponse:
         """What a version runs on."""
         found = await database.run(catalogue.try_implementation, version)
@@ -164,7 +189,7 @@ def _add_implementations(router: APIRouter, catalogue: Catalogue, database: Data
             raise ApiError(404, "the version has no implementation")
         return tagged(asdict(found), found.edition)
 
-    @router.post(path, status_code=201)
+    @router.post(path, status_code=201, response_model=Implementation)
     async def create_implementation(version: str, body: NewImplementation, request: Request) -> JSONResponse:
         """Make a Gateway service and its first route, both or neither."""
         made = await database.run(
@@ -172,7 +197,7 @@ def _add_implementations(router: APIRouter, catalogue: Catalogue, database: Data
         )
         return tagged(asdict(made), made.edition, 201)
 
-    @router.patch(path)
+    @router.patch(path, response_model=Implementation)
     async def update_implementation(
         version: str, body: ImplementationChange, request: Request, if_match: IfMatch = None
     ) -> JSONResponse:

@@ -7,6 +7,7 @@ Source: protocol notes 7.5.
 from typing import Annotated, Any
 
 from fastapi import Path, Query
+from pydantic import BaseModel
 
 from kongdp.controlplane import groups
 from kongdp.controlplane.api.problems import ApiError
@@ -16,6 +17,13 @@ from kongdp.controlplane.plane import Plane
 GroupName = Annotated[str, Path(max_length=256, description="id or name of a runtime group; `default` always exists")]
 PageSize = Annotated[int, Query(alias="page.size", ge=1, le=1000)]
 PageNumber = Annotated[int, Query(alias="page.number", ge=1, le=1_000_000)]
+
+
+class PageInfo(BaseModel):
+    """How many there are, and the next page's number if there is one."""
+
+    total_count: int
+    next_page_num: int | None = None
 
 
 async def find_group(plane: Plane, id_or_name: str) -> Group:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kongdp.controlplane import portal_settings
 from kongdp.controlplane.api.actors import actor_of
-from kongdp.controlplane.api.parameters import PageNumber, PageSize
+from kongdp.controlplane.api.parameters import PageInfo, PageNumber, PageSize
 from kongdp.controlplane.api.preconditions import IfMatch, check, expected_number, tagged
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.app_registration import AppRegistration, AppRegistrations
@@ -112,13 +112,6 @@ class Keys(BaseModel):
     """Keys without their text."""
 
     items: list[Key]
-
-
-class PageInfo(BaseModel):
-    """How many there are, and the next page's number if there is one."""
-
-    total_count: int
-    next_page_num: int | None = None
 
 
 class DeveloperPage(BaseModel):

@@ -4,15 +4,16 @@ In: HTTP.  Out: JSON; decisions are made in `revisions`. The ETag of all of them
 Cold.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from kongdp.controlplane import revisions
 from kongdp.controlplane.api import preconditions
 from kongdp.controlplane.api.actors import actor_of
-from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page
+from kongdp.controlplane.api.parameters import GroupName, PageInfo, PageNumber, PageSize, find_group, page
 from kongdp.controlplane.changes import latest_revision
 from kongdp.controlplane.plane import Plane
 from kongdp.controlplane.revisions import Revision
@@ -25,11 +26,61 @@ To = Annotated[
 ]
 
 
+class ShownRevision(BaseModel):
+    """A revision: `count` rows were changed."""
+
+    number: int
+    at: float
+    actor: str
+    summary: str
+    count: int
+
+
+class RevisionPage(BaseModel):
+    """A page of the history."""
+
+    items: list[ShownRevision]
+    page: PageInfo
+
+
+class FieldChange(BaseModel):
+    """A field before and after."""
+
+    before: Any
+    after: Any
+
+
+class Change(BaseModel):
+    """A row before and after; null where there was or is none. `fields`: of an update, those that differ."""
+
+    collection: str
+    id: str
+    kind: Literal["create", "update", "delete"]
+    name: str = ""
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    fields: dict[str, FieldChange]
+
+
+class RevisionWithChanges(ShownRevision):
+    """A revision with every row it changed."""
+
+    changes: list[Change]
+
+
+class Comparison(BaseModel):
+    """What turns one revision into another."""
+
+    start: int = Field(alias="from")
+    to: int
+    changes: list[Change]
+
+
 def make_router(plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2/control-planes/{group}/revisions", tags=["revisions"])
 
-    @router.get("")
+    @router.get("", response_model=RevisionPage)
     async def list_revisions(group: GroupName, size: PageSize = 100, number: PageNumber = 1) -> JSONResponse:
         """Who changed what and when, newest first."""
         found = await find_group(plane, group)
@@ -43,8 +94,8 @@ def make_router(plane: Plane) -> APIRouter:
         body = page([_shown(revision) for revision in listed], total, size, number)
         return preconditions.tagged(body, newest)
 
-    @router.get("/{number}")
-    async def get_revision(group: GroupName, number: Number) -> dict[str, Any]:
+    @router.get("/{number}", response_model=RevisionWithChanges)
+    async def get_revision(group: GroupName, number: Number) -> JSONResponse:
         """One revision with every row it changed, before and after."""
         found = await find_group(plane, group)
 
@@ -53,10 +104,10 @@ def make_router(plane: Plane) -> APIRouter:
                 return revisions.find(connection, found.id, number), revisions.changes_of(connection, number)
 
         revision, changes = await plane.database.run(read)
-        return {**_shown(revision), "changes": [_shown_change(change) for change in changes]}
+        return JSONResponse({**_shown(revision), "changes": [_shown_change(change) for change in changes]})
 
-    @router.get("/{number}/diff")
-    async def compare(group: GroupName, number: Number, to: To = None) -> dict[str, Any]:
+    @router.get("/{number}/diff", response_model=Comparison)
+    async def compare(group: GroupName, number: Number, to: To = None) -> JSONResponse:
         """What turns the configuration of this revision into that of another (default: the newest)."""
         found = await find_group(plane, group)
 
@@ -66,9 +117,9 @@ def make_router(plane: Plane) -> APIRouter:
                 return end, revisions.difference(connection, found.id, number, end)
 
         end, changes = await plane.database.run(read)
-        return {"from": number, "to": end, "changes": [_shown_change(change) for change in changes]}
+        return JSONResponse({"from": number, "to": end, "changes": [_shown_change(change) for change in changes]})
 
-    @router.post("/{number}/restore")
+    @router.post("/{number}/restore", response_model=ShownRevision)
     async def restore(
         group: GroupName, number: Number, request: Request, if_match: preconditions.IfMatch = None
     ) -> JSONResponse:
