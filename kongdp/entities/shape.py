@@ -135,7 +135,9 @@ class Shape:
         return {name: value for name, value in row.items() if name not in shown}
 
     def merge(self, edit: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
-        """A partial edit laid over a stored record: records field by field, everything else replaced whole."""
+        """A partial edit laid over a stored record: records field by field, everything else replaced whole; null puts a
+        field back to its default (Kong's PATCH).
+        """
         merged = self.without_shown_shorthands(previous)
         problems: Problems = {}
         expanded = self.expand(edit, problems) if self.shorthands else dict(edit)
@@ -144,6 +146,8 @@ class Shape:
             before = merged.get(name)
             if field is not None and field.shape is not None and isinstance(value, dict) and isinstance(before, dict):
                 merged[name] = field.shape.merge(value, before)
+            elif value is None and field is not None and (self.template[name] is not None or field.shape is not None):
+                merged.pop(name, None)  # what is missing takes its default
             else:
                 merged[name] = value
         return merged

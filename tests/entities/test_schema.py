@@ -252,10 +252,12 @@ def test_insert_when_autos_are_absent() -> None:
 
 
 def test_update_when_partial() -> None:
-    """Records are merged field by field, lists replaced, null sets to nothing, times of creation kept."""
-    row = _THINGS.insert({"name": "x", "deep": {"a": 2, "b": [1]}}, 100)
+    """Records are merged field by field, lists replaced, times of creation kept; null means the default, or nothing."""
+    row = _THINGS.insert({"name": "x", "size": 9, "deep": {"a": 2, "b": [1]}}, 100)
     edited = _THINGS.update({"deep": {"b": [2]}, "size": None}, row, 200)
-    assert edited == {**row, "updated_at": 200, "size": None, "deep": {"a": 2, "b": [2]}}
+    assert edited == {**row, "updated_at": 200, "size": 1, "deep": {"a": 2, "b": [2]}}
+    assert _THINGS.update({"deep": {"a": None, "b": None}}, row, 200)["deep"] == {"a": 1, "b": None}
+    assert _THINGS.update({"deep": None}, row, 200)["deep"] == {"a": 1, "b": None}
 
 
 def test_update_when_it_empties_what_must_not_be() -> None:
