@@ -116,7 +116,10 @@ NODE_NUMBERS: Final = (
     NodeNumber("loop_lag_us", "peak", "event_loop_lag_seconds", "Lateness of the last once-a-second tick", 1e-6),
     NodeNumber("ticks", "counter", "worker_ticks", "Once-a-second ticks of workers"),
     NodeNumber(
-        "log_lines_dropped", "counter", "log_lines_dropped", "Access log lines dropped because the writer lagged"
+        "log_lines_dropped",
+        "counter",
+        "log_lines_dropped",
+        "Access log lines dropped because the writer lagged or a write failed",
     ),
     NodeNumber("dns_queries", "counter", "dns_queries", "Names the system's resolver was asked for"),
     NodeNumber("dns_found", "counter", "dns_answers", "Look-ups of names that gave addresses"),
