@@ -1,5 +1,6 @@
 """The first administrator, passwords, one-time tokens and slowing down who guesses."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ def test_the_first_start_makes_an_administrator_and_no_later_one_does(people: Ac
         stored = connection.scalar(sa.select(tables.users.c.password_hash))
     assert stored.startswith("$argon2id$")
     assert password not in stored
+
+
+def test_planes_that_start_together_make_one_administrator(people: Accounts) -> None:
+    """One of them tells a password, and it is the one that fits; none fails."""
+    with ThreadPoolExecutor(4) as pool:
+        told = [password for password in pool.map(lambda _: people.ensure_admin(), range(4)) if password is not None]
+    assert len(told) == 1
+    assert people.sign_in("admin", told[0], "10.0.0.1").role == "admin"
 
 
 @pytest.mark.parametrize("attempt", [("admin", "wrong"), ("nobody", "wrong"), ("", ""), ("admin", "x" * 100_000)])
