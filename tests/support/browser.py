@@ -33,7 +33,7 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 # axe's words for what nobody may meet; "minor" and "moderate" are told, not failed.
 GRAVE = ("serious", "critical")
 # How long to wait for what must come.
@@ -85,10 +85,9 @@ def chromium() -> Iterator[Browser]:
 
 
 def new_context(browser: Browser, base: str, **options: Any) -> BrowserContext:
-    """A visitor: cookies of its own, axe at hand, no waiting beyond WAIT_MS."""
+    """A visitor: cookies of its own, no waiting beyond WAIT_MS."""
     context = browser.new_context(base_url=base, viewport={"width": 1280, "height": 860}, **options)
     context.set_default_timeout(WAIT_MS)
-    context.add_init_script(path=str(AXE))
     return context
 
 
@@ -113,6 +112,8 @@ def settled(page: Page) -> Page:
 def violations(page: Page, *rules: str) -> list[str]:
     """What axe finds grave on the page as it is, by these rules or by all; what is still fading in is waited for."""
     page.wait_for_function("!document.querySelector('[class*=-enter-active], [class*=-leave-active]')")
+    if page.evaluate("window.axe === undefined"):
+        page.evaluate(AXE)  # half a megabyte: only for pages that it looks at
     only = {"runOnly": list(rules)} if rules else {}
     found = page.evaluate("(options) => axe.run(document, options)", {"resultTypes": ["violations"], **only})
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import GRAVE, Watch, new_context
+from tests.support.browser import Watch, new_context, violations
 from tests.support.cluster import ControlPlane, free_port, http
 from tests.support.hostile import HOSTILE, is_clean
 from tests.support.openapi import as_json, openapi
@@ -28,8 +28,7 @@ def portal(tmp_path: Path) -> Iterator[ControlPlane]:
 def looked_at(page: Page) -> None:
     """axe finds nothing grave, no width scrolls sideways, and no payload has run."""
     page.wait_for_load_state()
-    found = page.evaluate("() => axe.run()")
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"] if each["impact"] in GRAVE] == []
+    assert violations(page) == []
     for width in (360, 800, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (page.url, width)

@@ -229,6 +229,7 @@ def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, 
 
     page.goto("/services")
     # The first field has the focus by itself.
+    expect(page.get_by_label("User name")).to_be_focused()
     page.keyboard.type("admin")
     page.keyboard.press("Tab")
     page.keyboard.type(console.password)
