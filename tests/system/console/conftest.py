@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support.browser import CHROMIUM, Watch, chromium, new_context, sign_in
+from tests.support.browser import CHROMIUM, Watch, chromium, new_context, overflow, settled, sign_in, violations
 from tests.support.cluster import ControlPlane, free_port, kongdp
+from tests.support.hostile import is_clean
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, StandInProvider, provider
 
+WIDTHS = (1200, 820, 390)
 ARTIFACTS = Path(__file__).parents[3] / ".artifacts" / "console"
 # Answers what the set-up script asks of docker; `run` starts a real data plane on this machine with the container's settings.
 DOCKER = """#!/bin/sh
@@ -187,3 +189,23 @@ def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
         page.screenshot(path=str(ARTIFACTS / f"{re.sub(r'[^a-z0-9-]+', '-', name.lower())}.png"))
 
     return take
+
+
+def looked_at(page: Page, path: str, picture: Callable[[Page, str], None]) -> list[str]:
+    """What is wrong with a screen: axe in the light, three widths, contrast in the dark, payloads that ran. Keeps a picture."""
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.goto(path)
+    settled(page)
+    expect(page.locator("h1")).to_be_visible()
+    found = [f"{path}: {each}" for each in violations(page)]
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        if (wider := overflow(page)) > 0:
+            found.append(f"{path} is {wider} px too wide at {width}")
+    picture(page, f"screen {path}")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    found += [f"{path} in the dark: {each}" for each in violations(page, "color-contrast")]
+    if not is_clean(page):
+        found.append(f"{path}: a payload has run")
+    return found

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import overflow, settled, violations
+from tests.support.browser import settled, violations
 from tests.support.certificates import authority
 from tests.support.cluster import http as ask
 from tests.support.hostile import HOSTILE, PAYLOADS, TAGS, is_clean
-from tests.system.console.conftest import ConsolePlane
+from tests.system.console.conftest import ConsolePlane, looked_at
 
 pytestmark = pytest.mark.system
 Visit = Callable[..., Page]
 Take = Callable[[Page, str], None]
-WIDTHS = (1200, 820, 390)
 PAYLOAD = PAYLOADS[0]
 
 
@@ -276,21 +275,7 @@ def test_every_screen_of_a_group(console: ConsolePlane, visitor: Visit, picture:
     paths.append(str(page.get_by_role("link", name=re.compile(r"^#\d+$")).first.get_attribute("href")))
     found: list[str] = []
     for path in paths:
-        page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
-        page.goto(path)
-        settled(page)
-        expect(page.locator("h1")).to_be_visible()
-        found += [f"{path}: {each}" for each in violations(page)]
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            if (wider := overflow(page)) > 0:
-                found.append(f"{path} is {wider} px too wide at {width}")
-        picture(page, f"screen {path}")
-        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-        found += [f"{path} in the dark: {each}" for each in violations(page, "color-contrast")]
-        if not is_clean(page):
-            found.append(f"{path}: a payload has run")
+        found += looked_at(page, path, picture)
     # The forms that show it again, and the question that names it.
     page.goto(f"{group.page}/plugins/{plugin['id']}")
     for action, name in (("Edit", "Edit request-transformer plugin"), ("Delete", "Delete plugin")):

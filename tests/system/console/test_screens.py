@@ -9,17 +9,16 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Watch, new_context, overflow, settled, violations
+from tests.support.browser import Watch, new_context, settled, violations
 from tests.support.cluster import http as ask
 from tests.support.hostile import HOSTILE, PAYLOADS, TAGS, is_clean
-from tests.system.console.conftest import ConsolePlane, add_nodes
+from tests.system.console.conftest import ConsolePlane, add_nodes, looked_at
 
 pytestmark = pytest.mark.system
 Visit = Callable[..., Page]
 Take = Callable[[Page, str], None]
 
 FOCUS_ON_NAME = "document.activeElement.getAttribute('aria-label') === 'Name *'"
-WIDTHS = (1200, 820, 390)
 
 
 class Seeded:
@@ -132,21 +131,7 @@ def test_every_screen(seeded: Seeded, visitor: Visit, picture: Take) -> None:
     page = visitor()
     found: list[str] = []
     for path in seeded.paths:
-        page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
-        page.goto(path)
-        settled(page)
-        expect(page.locator("h1")).to_be_visible()
-        found += [f"{path}: {each}" for each in violations(page)]
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            if (wider := overflow(page)) > 0:
-                found.append(f"{path} is {wider} px too wide at {width}")
-        picture(page, f"screen {path}")
-        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-        found += [f"{path} in the dark: {each}" for each in violations(page, "color-contrast")]
-        if not is_clean(page):
-            found.append(f"{path}: a payload has run")
+        found += looked_at(page, path, picture)
     assert found == [], "\n".join(found)
 
 
