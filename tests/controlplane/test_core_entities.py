@@ -74,6 +74,7 @@ def test_lists_are_numbered_for_konnect_and_chained_for_go_kong(tmp_path: Path, 
         ("services", {"name": "s", "host": "h"}, 409, "data constraint error", {"type": "ERROR_TYPE_REFERENCE"}),
         ("routes", {"paths": ["/a", "b"]}, 400, "validation error", {"field": "paths[1]"}),
         ("routes", {"name": "x"}, 400, "validation error", {"type": "ERROR_TYPE_ENTITY"}),
+        ("routes", {"protocols": ["tcp"], "sources": [{}]}, 400, "validation error", {"field": "sources[0]"}),
         ("nothing", {"name": "x"}, 404, "Not found", None),
     ],
 )

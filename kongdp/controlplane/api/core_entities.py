@@ -132,7 +132,7 @@ def _numbered_page(api: AdminApi, request: messages.Request) -> Response | None:
         listed = api.listed(request.path, arguments, size=size, skip=(number - 1) * size)
     except AdminError as error:
         body = b"" if error.body is None else messages.encode_json(error.body)
-        return _problem(error.status, orjson.loads(body) if body else None)
+        return problem_of(error.status, orjson.loads(body) if body else None)
     if listed is None:
         return None
     rows, total = listed
@@ -150,7 +150,7 @@ def _number(arguments: Mapping[str, str], name: str, usual: int, highest: int) -
 def _shown(response: messages.Response, call: _Call) -> Response:
     body = orjson.loads(response.body) if response.body else None
     if response.status >= 400:
-        return _problem(response.status, body)
+        return problem_of(response.status, body)
     headers = {}
     if isinstance(body, dict) and isinstance(body.get("next"), str):
         body["next"] = call.prefix + body["next"]
@@ -164,7 +164,7 @@ def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> R
     return Response(content, status, dict(headers or {}), "application/json" if content else None)
 
 
-def _problem(status: int, body: Any) -> Response:
+def problem_of(status: int, body: Any) -> Response:
     """One of Kong's errors as Konnect's error object."""
     known = body if isinstance(body, dict) else {}
     code = known.get("code")
@@ -185,7 +185,9 @@ def _details(problems: Any, path: str, is_constraint: bool) -> Iterator[dict[str
     if isinstance(problems, Mapping) and not (is_constraint and path):
         for name, inner in problems.items():
             if name == "@entity":
-                yield {"@type": DETAIL, "type": "ERROR_TYPE_ENTITY", "messages": [str(each) for each in inner]}
+                # Of a record inside the entity: which one.
+                where = {"field": path} if path else {}
+                yield {"@type": DETAIL, "type": "ERROR_TYPE_ENTITY", **where, "messages": [str(each) for each in inner]}
             else:
                 yield from _details(inner, f"{path}.{name}" if path else str(name), is_constraint)
     elif isinstance(problems, list) and not is_constraint:

@@ -287,4 +287,17 @@ def test_every_screen_of_a_group(console: ConsolePlane, visitor: Visit, picture:
             found.append(f"{name}: a payload has run")
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
+    # A complaint about a switch stands beside it, and leads there.
+    grpc = group.add("routes", {"name": "grpc", "protocols": ["grpc"], "hosts": ["looks.example"]})
+    page.goto(f"{group.page}/routes/{grpc['id']}")
+    settled(page).get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Edit").click()
+    switch = page.get_by_role("switch", name="Strip path")
+    switch.click()
+    page.get_by_role("button", name="Save").click()
+    expect(switch).to_have_accessible_description(re.compile("cannot set 'strip_path'"))
+    expect(switch).to_be_focused()
+    found += [f"a complaint about a switch: {each}" for each in violations(page)]
+    page.emulate_media(color_scheme="dark")
+    found += [f"a complaint about a switch in the dark: {each}" for each in violations(page, "color-contrast")]
     assert found == [], "\n".join(found)

@@ -1,22 +1,27 @@
 """Forms: fields by the API's names, so that every complaint of the API appears at its field.
 
 In: fields added one by one (or from a schema, `schema_form`).  Out: values as the API takes them; what is wrong is
-shown at the field, the first one gets the focus, and what belongs to no field stands above the buttons.
+shown at the field (or at the group of fields that it is about), the first one gets the focus, and what belongs to no field
+stands above the buttons.
 House rule: a form knows no rule of any entity; it asks and shows. Cold.
 """
 
 import itertools
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
 from kongdp.controlplane.console.asking import RefusedError
+from kongdp.controlplane.console.parts.complaint import Complaint
 from kongdp.controlplane.console.visit import said
 
 Read = Callable[[Any], Any]
+# What shows its complaint itself.
+Place: TypeAlias = ValidationElement[Any] | Complaint
 Shown = TypeVar("Shown", bound=ui.element)
 
 
@@ -40,9 +45,11 @@ class Form:
         self.fields: dict[str, Field] = {}
         # Lists with a field for each text: their fields in the order of what is sent.
         self.lists: dict[str, Callable[[], Sequence[Any]]] = {}
+        # Where complaints about a switch, or about a group of fields as a whole, are shown.
+        self._places: dict[str, Complaint] = {}
         # Puts complaints elsewhere: where what the API calls by several names is one field here.
         self.moved: Callable[[dict[str, str]], dict[str, str]] = dict
-        self._problem: ui.label | None = None
+        self.problem_element: ui.label | None = None
 
     # fields
 
@@ -73,7 +80,14 @@ class Form:
         """Yes or no."""
         element = ui.switch(label, value=value)
         self.fields[name] = Field(name, element, bool)
+        place = self._places[name] = Complaint(element)
+        # As of any other field: with a change it is about something else.
+        element.on_value_change(lambda: setattr(place, "error", None))
         return element
+
+    def group(self, name: str, element: ui.element) -> None:
+        """The place, right here, for complaints about all fields below a name."""
+        self._places[name] = Complaint(element)
 
     def choice(
         self, name: str, label: str, choices: Sequence[Any] | Mapping[Any, str], value: Any = None, *, hint: str = ""
@@ -106,8 +120,8 @@ class Form:
 
     def problem(self) -> None:
         """The place for complaints that belong to no field."""
-        self._problem = ui.label("").classes("problem").props('role="alert"')
-        self._problem.visible = False
+        self.problem_element = ui.label("").classes("problem").props('role="alert"')
+        self.problem_element.visible = False
 
     # asking
 
@@ -153,45 +167,52 @@ class Form:
     def show(self, problems: Mapping[str, str]) -> bool:
         """Put each complaint at its field; False when none has one."""
         elsewhere = []
-        first: Any = None
+        found: dict[Place, list[str]] = {}
         for name, text in problems.items():
-            element = self._nearest(name)
-            if not isinstance(element, ValidationElement):
-                elsewhere.append(text if name.startswith("@") else f"{name}: {text}")
-                continue
-            element.error = text
-            _unfold(element)
-            first = element if first is None else first
+            place, inside = self._nearest(name)
+            if place is None:
+                name = name.removesuffix("@entity").removesuffix(".")
+                elsewhere.append(f"{name}: {text}" if name else text)
+            else:
+                found.setdefault(place, []).append(f"{inside}: {text}" if inside else text)
+        for place, texts in found.items():
+            place.error = "; ".join(texts)
+            _unfold(place)
         if elsewhere:
             self._tell("; ".join(elsewhere))
-        if first is not None:
-            first.run_method("focus")
-        return first is not None or bool(elsewhere)
+        for place in found:
+            place.lead_there() if isinstance(place, Complaint) else place.run_method("focus")
+            break
+        return bool(found or elsewhere)
 
     def clear(self) -> None:
         """Take complaints away."""
         elements = [field.element for field in self.fields.values()]
-        for element in itertools.chain(elements, *(fields() for fields in self.lists.values())):
-            if isinstance(element, ValidationElement):
+        for element in itertools.chain(elements, self._places.values(), *(fields() for fields in self.lists.values())):
+            if _is_place(element):
                 element.error = None
-        if self._problem is not None:
-            self._problem.visible = False
+        if self.problem_element is not None:
+            self.problem_element.visible = False
 
     def _tell(self, text: str) -> None:
-        if self._problem is not None:
-            self._problem.text = text
-            self._problem.visible = True
+        if self.problem_element is not None:
+            self.problem_element.text = text
+            self.problem_element.visible = True
 
-    def _nearest(self, name: str) -> Any:
-        """The element of a dotted name, or of the longest part of it: "paths[0]" is shown at "paths"."""
+    def _nearest(self, name: str) -> tuple[Place | None, str]:
+        """The place of a dotted name, or of the longest part of it, and what the rest of the name is about: "paths[0]" is
+        shown at "paths", as one about its first entry.
+        """
+        whole = name
         while name:
-            list_name, _bracket, place = name.removesuffix("]").partition("[")
+            list_name, _bracket, number = name.removesuffix("]").partition("[")
             if list_name in self.lists and (elements := self.lists[list_name]()):
-                return elements[min(int(place), len(elements) - 1) if place.isdecimal() else 0]
-            if name in self.fields:
-                return self.fields[name].element
+                return elements[min(int(number), len(elements) - 1) if number.isdecimal() else 0], ""
+            place = self._places.get(name) or (self.fields[name].element if name in self.fields else None)
+            if _is_place(place):
+                return place, _told(whole[len(name) :])
             name = name.rpartition("[")[0] if name.endswith("]") else name.rpartition(".")[0]
-        return None
+        return None, ""
 
     def _added(self, name: str, element: Shown, hint: str, read: Read, *, is_required: bool = False) -> Shown:
         element.props("outlined dense hide-bottom-space" if not hint else "outlined dense")
@@ -203,11 +224,21 @@ class Form:
         return element
 
 
+def _is_place(element: Any) -> TypeGuard[Place]:
+    return isinstance(element, ValidationElement | Complaint)
+
+
 def _unfold(element: ui.element) -> None:
     """Open what a field is folded away in."""
     for each in element.ancestors():
         if each.tag == "details":
             each.run_method("setAttribute", "open", "")
+
+
+def _told(rest: str) -> str:
+    """What is left of a name in words: "[0].x-a" -> "entry 1, x-a"; what is about a whole group needs none."""
+    words = re.findall(r"\[(\d+)\]|([^.\[\]]+)", rest.removesuffix("@entity"))
+    return ", ".join(f"entry {int(number) + 1}" if number else word for number, word in words)
 
 
 def split_lines(raw: Any) -> list[str]:

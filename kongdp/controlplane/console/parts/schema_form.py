@@ -60,9 +60,10 @@ class SchemaForm:
         self._before[name] = value
 
     def _add_record(self, name: str, schema: Schema, value: Any) -> None:
-        with ui.element("fieldset"):
+        with ui.element("fieldset") as fieldset:
             with ui.element("legend"):
                 ui.label(label_of(name))
+            self.form.group(name, fieldset)
             with ui.element("div").classes("form"):
                 for each in schema["fields"]:
                     for inner, inner_schema in each.items():
