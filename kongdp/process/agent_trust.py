@@ -143,6 +143,7 @@ class Trust:
         self._random = jitter
         self._attempts = Attempts()
         self._renewing: asyncio.Task[None] | None = None
+        self._is_obtaining = False
         self.urgency = Urgency.NONE
         self._enrolled: NodeCertificate | None = None
         self.identity = configured_identity(settings)
@@ -159,7 +160,18 @@ class Trust:
         return self.identity.context()
 
     async def obtain(self) -> None:
-        """Return when there is a certificate that is valid now; enrol until then, politely."""
+        """Return when there is a certificate that is valid now; enrol until then, politely. Renewals wait meanwhile: one
+        enrolment at a time, since a token may be good for one only.
+        """
+        self._is_obtaining = True
+        try:
+            if self._renewing is not None:
+                await asyncio.wait([self._renewing])
+            await self._enrol_until_valid()
+        finally:
+            self._is_obtaining = False
+
+    async def _enrol_until_valid(self) -> None:
         failures = 0
         while self.enrols and (self.identity is None or not self.identity.validity.is_valid(self._wall())):
             wait_s = renewal.retry_delay_s(failures + 1, 0) * (1 + self._random() / 2)
@@ -193,7 +205,8 @@ class Trust:
         self._begin_renewal()
 
     def _begin_renewal(self) -> None:
-        if self.enrols and self.identity is not None and (self._renewing is None or self._renewing.done()):
+        is_asking = self._is_obtaining or (self._renewing is not None and not self._renewing.done())
+        if self.enrols and self.identity is not None and not is_asking:
             self._renewing = asyncio.create_task(self._renew(), name="certificate renewal")
 
     def close(self) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from kongdp.certs import identity
-from kongdp.certs.contexts import CertificateError
+from kongdp.certs import identity, issuer
+from kongdp.certs.contexts import CertificateError, Pair
 from kongdp.certs.est import EnrolmentError
+from kongdp.certs.identity import NodeCertificate, save
+from kongdp.certs.issuer import Enrolment
 from kongdp.process.agent_trust import ProxyError, Trust, configured_identity, endpoints, read_enrolment
 from kongdp.settings import Settings, load_settings
-from tests.support.certificates import authority, make
+from tests.support.certificates import Made, authority, make
 from tests.support.clock import FakeClock
 
 CA = authority()
@@ -138,6 +140,56 @@ def test_attempts_are_spaced_when_enrolment_fails(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert waits == [5, 10, 20, 40, 60, 60]
+
+
+def expired_node(tmp_path: Path) -> tuple[Trust, NodeCertificate]:
+    """A node whose kept certificate has ended an hour ago, and what the authority would give it now."""
+    kept = make("node", issuer=CA, life_s=86400.0)
+    values = settings(ENROL, KONG_PREFIX=str(tmp_path))
+    save(issued(kept), values.paths.certificates)
+    now = identity.validity(kept.pem).not_after + 3600
+    fresh = issued(make("node", issuer=CA, life_s=183 * 86400.0))
+    return Trust(values, "node", wall=lambda: now, jitter=lambda: 0.0), fresh
+
+
+def issued(made: Made) -> NodeCertificate:
+    return NodeCertificate(Pair(made.pem, made.key_pem), CA.pem, identity.validity(made.pem), "CN=node", "1")
+
+
+@pytest.mark.parametrize("is_renewal_first", [False, True])
+def test_one_enrolment_is_made_when_the_certificate_has_ended_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_renewal_first: bool
+) -> None:
+    """The start and the tick both find an ended certificate: who comes second takes what the first one got."""
+    trust, fresh = expired_node(tmp_path)
+
+    async def story() -> list[str]:
+        asked: list[str] = []
+        may_answer = asyncio.Event()
+
+        async def enroll(_enrolment: Enrolment, node_id: str) -> NodeCertificate:
+            asked.append(node_id)
+            await may_answer.wait()
+            return fresh
+
+        monkeypatch.setattr(issuer, "enroll", enroll)
+        if is_renewal_first:
+            trust.tick()
+        obtaining = asyncio.create_task(trust.obtain())
+        while not asked:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            trust.tick()
+            await asyncio.sleep(0)
+        may_answer.set()
+        await obtaining
+        trust.tick()
+        await asyncio.sleep(0)
+        return asked
+
+    assert asyncio.run(story()) == ["node"]
+    assert trust.identity is not None
+    assert trust.identity.validity == fresh.validity
 
 
 def test_configured_pair_is_refused_when_it_does_not_fit(tmp_path: Path) -> None:
