@@ -72,10 +72,13 @@ class Resolution:
         self._waiting.append(then)
 
     def settle(self) -> None:
-        """Wake everyone who waits."""
+        """Wake everyone who waits, each whatever the others make of it."""
         waiting, self._waiting = self._waiting, []
         for then in waiting:
-            then()
+            try:
+                then()
+            except Exception:  # a boundary between requests: what fails is the fault of one, and the others wait for nothing else
+                _log.exception("a request that waited for the address of %s failed", self.name)
 
 
 class Resolver:
