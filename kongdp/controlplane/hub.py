@@ -231,7 +231,15 @@ class Hub:
             )
         for plane in list(group.planes):
             if is_new or not plane.has_been_offered:
-                plane.offer(payload)
+                self._offer_to(plane, payload)
+
+    def _offer_to(self, plane: DataPlane, payload: Payload) -> None:
+        try:
+            plane.offer(payload)
+        except Exception:
+            # A boundary: one connection must not end the group's pushes. This one ends: the node asks again on another.
+            LOG.exception("data plane %s could not be offered %s", plane.peer.node_id, payload.config_hash)
+            self._loop.call_soon(plane.dismiss, "the configuration could not be sent")
 
     # rows
 

@@ -57,8 +57,7 @@ class CounterIngest:
             if len(by_node) > 1:
                 await self._store_apart(by_node)
                 continue
-            for _frame, done in batch:
-                done(error)
+            _tell(batch, error)
 
     async def _store_apart(self, by_node: list[list[_Waiting]]) -> None:
         """What cannot be stored may be one node's: the others' is stored without it, unless all of it fails."""
@@ -68,8 +67,7 @@ class CounterIngest:
             if failures < FAILURES_MAX:
                 error = await self._try_store(waiting)
                 failures = failures + 1 if error is not None else 0
-            for _frame, done in waiting:
-                done(error)
+            _tell(waiting, error)
 
     async def _try_store(self, waiting: list[_Waiting]) -> Exception | None:
         try:
@@ -88,6 +86,15 @@ class CounterIngest:
             batch.append(self._waiting.popleft())
             rows += len(batch[-1][0].rows)
         return batch
+
+
+def _tell(waiting: list[_Waiting], error: Exception | None) -> None:
+    for frame, done in waiting:
+        try:
+            done(error)
+        except Exception:
+            # A boundary: one stream's fault must not end the ingest of all.
+            LOG.exception("node %s could not be told of its counter frame %d", frame.node_id, frame.seq)
 
 
 def _by_node(batch: list[_Waiting]) -> list[list[_Waiting]]:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from kongdp.controlplane.ingest import CounterIngest
 from kongdp.sync.messages import CounterFrame
 
@@ -51,3 +53,27 @@ def test_a_database_that_is_away_is_not_asked_for_every_node() -> None:
     calls, stored = play([str(number) for number in range(5)], is_away=True)
     assert len(calls) == 3
     assert not any(stored.values())
+
+
+def test_the_others_are_told_when_telling_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A stream with a fault costs neither the frames beside it nor those that come later."""
+    stored: list[str] = []
+
+    async def store(_frames: Sequence[CounterFrame]) -> None:
+        pass
+
+    def fail(_error: Exception | None) -> None:
+        raise RuntimeError("no such stream")
+
+    async def story() -> None:
+        ingest = CounterIngest(store)
+        ingest.submit(frame("broken"), fail)
+        ingest.submit(frame("beside"), lambda _error: stored.append("beside"))
+        while not stored:
+            await asyncio.sleep(0)
+        ingest.submit(frame("later"), lambda _error: stored.append("later"))
+        await ingest.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+    assert stored == ["beside", "later"]
+    assert "node broken could not be told of its counter frame 1" in caplog.text
