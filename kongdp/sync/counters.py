@@ -9,6 +9,7 @@ Cold: lives in the agent. Source: ours (protocol notes 8.3).
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -75,6 +76,7 @@ class CountersClient:
         self._delay_s = delay_s
         self._is_welcome = asyncio.Event()
         self._news = asyncio.Event()
+        self._is_outdated = asyncio.Event()
         self._link: Link | None = None
         self._in_flight = 0
         self._progress_at = 0.0
@@ -93,9 +95,8 @@ class CountersClient:
         self._news.set()
 
     def reconnect(self) -> None:
-        """Drop the connection, for example because the certificate was renewed; the next one opens at once or after a
-        pause.
-        """
+        """Drop the connection, for example because the certificate was renewed; the next one opens at once."""
+        self._is_outdated.set()
         if self._link is not None:
             self._link.close()
 
@@ -103,6 +104,7 @@ class CountersClient:
         """Push whatever the source has, as long as it is welcome."""
         while True:
             await self._is_welcome.wait()
+            self._is_outdated.clear()
             try:
                 await self._push()
                 error = None
@@ -113,13 +115,21 @@ class CountersClient:
                 self._in_flight = 0
                 self._source.disconnected()
             self.state = CountersState(False, self.state.count_acknowledged, error)
-            if self._is_welcome.is_set():
+            if self._is_welcome.is_set() and not self._is_outdated.is_set():
                 log.warning("counter push to %s: %s", self._endpoint.authority, error)
-                await asyncio.sleep(self._delay_s())
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait before the next connection; a new certificate may be what the last one lacked."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._delay_s()):
+                await self._is_outdated.wait()
 
     async def _push(self) -> None:
         link = await open_link(self._endpoint, COUNTERS_PATH, self._name, self._context(), bytes_max=ANSWER_BYTES_MAX)
         self._link = link
+        if self._is_outdated.is_set():  # since the certificate that it was opened with was read
+            link.close()
         self.state = CountersState(True, self.state.count_acknowledged)
         log.info("counter push to %s is open", self._endpoint.authority)
         try:

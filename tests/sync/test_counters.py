@@ -23,14 +23,16 @@ Story = Callable[[ScriptedControlPlane, CountersClient, Samples], Awaitable[None
 
 
 @asynccontextmanager
-async def pushing(plane: ScriptedControlPlane, samples: Samples, ack_timeout_s: float) -> AsyncIterator[CountersClient]:
+async def pushing(
+    plane: ScriptedControlPlane, samples: Samples, ack_timeout_s: float, pause_s: float
+) -> AsyncIterator[CountersClient]:
     client = CountersClient(
         Endpoint("127.0.0.1", plane.port, "kongdp-control-plane"),
         NAME,
         samples,
         context=lambda: cluster_client_context(NODE.pair, [CA.pem], trusts_system=False),
         ack_timeout_s=ack_timeout_s,
-        delay_s=lambda: 0.01,
+        delay_s=lambda: pause_s,
     )
     task = asyncio.create_task(client.run())
     try:
@@ -40,14 +42,14 @@ async def pushing(plane: ScriptedControlPlane, samples: Samples, ack_timeout_s: 
         await asyncio.gather(task, return_exceptions=True)
 
 
-def play(story: Story, *, ack_timeout_s: float = 10.0) -> None:
+def play(story: Story, *, ack_timeout_s: float = 10.0, pause_s: float = 0.01) -> None:
     """Run a story on both loops with one pending sample."""
 
     async def whole() -> None:
         async with ScriptedControlPlane(mutual_context(SERVER, CA)) as plane:
             samples = Samples("node", "boot", now=1.0)
             samples.add([CodeRow("route", 200, "service", 3)], 1.0)
-            async with pushing(plane, samples, ack_timeout_s) as client:
+            async with pushing(plane, samples, ack_timeout_s, pause_s) as client:
                 await story(plane, client, samples)
 
     run(whole)
@@ -133,6 +135,23 @@ def test_connection_is_replaced_when_news_come_and_no_answer() -> None:
         poking.cancel()
 
     play(story, ack_timeout_s=0.5)
+
+
+def test_connection_is_replaced_at_once_when_the_certificate_is_new() -> None:
+    """While one is open, and while the push pauses because the certificate before it was refused."""
+
+    async def story(plane: ScriptedControlPlane, client: CountersClient, samples: Samples) -> None:
+        client.announced(True)
+        await until(lambda: samples.count_pending() == 0)
+        client.reconnect()
+        await plane.until(lambda: len(plane.counters) == 2)
+        await until(lambda: client.state.is_connected)
+        plane.counters[1].writer.transport.abort()
+        await until(lambda: not client.state.is_connected)
+        client.reconnect()
+        await plane.until(lambda: len(plane.counters) == 3)
+
+    play(story, pause_s=3600.0)
 
 
 def test_push_ends_when_the_announcement_is_withdrawn() -> None:
