@@ -15,7 +15,6 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -36,6 +35,7 @@ from kongdp.controlplane.api import admin, status
 from kongdp.controlplane.api.app import build_app
 from kongdp.controlplane.api.guard import Guard
 from kongdp.controlplane.api.origins import Origins
+from kongdp.controlplane.api_server import ApiServer, StartError
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
 from kongdp.controlplane.log_level import LEVELS, NOTICE, ProcessLogLevel
@@ -44,7 +44,7 @@ from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 from kongdp.controlplane.prefix_lock import only_one
 from kongdp.controlplane.store.database import database_url
 from kongdp.entities.schemas import build_schemas
-from kongdp.errors import KongdpError, Source
+from kongdp.errors import KongdpError
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.settings import Listener, Settings
 
@@ -68,12 +68,6 @@ LISTENERS = (
 )
 
 
-class StartError(KongdpError):
-    """The control plane cannot start; the message has a line for each reason."""
-
-    source = Source.OPERATOR
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """Sockets by setting, each with the listener it was made for."""
@@ -95,12 +89,11 @@ def run(
     settings: Settings,
     *,
     on_ready: Callable[[Sequence[str]], None] = lambda places: None,
-    on_problem: Callable[[str], None] = lambda problem: None,
 ) -> int:
     """Run a control plane until a signal ends it; the process's exit code.
 
-    `on_ready` is called with the addresses once everything is served, `on_problem` with what keeps it from starting
-    (which also goes to stderr). Logging is the caller's; without any, it goes to stderr.
+    `on_ready` is called with the addresses once everything is served; what keeps it from starting goes to stderr. Logging is
+    the caller's; without any, it goes to stderr.
     """
     if not logging.getLogger().handlers:
         _log_to_stderr(settings.log_level)
@@ -114,14 +107,20 @@ def run(
             stack.callback(opened.close)
             plane = open_plane(_options(settings, opened))
         except (KongdpError, OSError) as error:
-            print(f"kongdp control-plane: {error}", file=sys.stderr)
-            on_problem(str(error))
-            return 1
+            return _refuse(error)
         password = plane.accounts.ensure_admin()
         if password is not None:
             print(f"First start: made the user admin. Password, shown only now: {password}", flush=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, plane, opened, on_ready))
+            try:
+                return runner.run(_serve(settings, plane, opened, on_ready))
+            except StartError as error:
+                return _refuse(error)
+
+
+def _refuse(error: Exception) -> int:
+    print(f"kongdp control-plane: {error}", file=sys.stderr)
+    return 1
 
 
 async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Callable[[Sequence[str]], None]) -> int:
@@ -141,8 +140,8 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         *_console_configs(settings, app, plane, opened),
         *_portal_configs(settings, plane, rooms, opened),
     ]
-    servers = [_ApiServer(config, sockets) for config, sockets in configs]
-    tasks = [asyncio.create_task(server.serve_until_stopped()) for server in servers]
+    servers = [ApiServer(config, sockets) for config, sockets in configs]
+    tasks = [server.serving for server in servers]
     try:
         await asyncio.gather(*(server.until_started() for server in servers))
         pid_file = Path(settings.prefix) / "pids" / "control-plane.pid"
@@ -163,28 +162,6 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         if isinstance(result, BaseException):
             LOG.error("a server of the Admin API, the console or the portal ended: %r", result)
     return 1 if has_failed else 0
-
-
-class _ApiServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        super().__init__(config)
-        self._sockets = sockets
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-    async def serve_until_stopped(self) -> None:
-        """Serve until `should_exit`."""
-        await self.serve(sockets=self._sockets)
-
-    async def until_started(self) -> None:
-        """Wait until requests are answered."""
-        while not self.started and not self.should_exit:  # noqa: ASYNC110  # uvicorn has a flag and no event
-            await asyncio.sleep(0.01)
 
 
 def _api_configs(
