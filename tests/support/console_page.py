@@ -1,22 +1,91 @@
 """A page of the console without a browser."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
-from nicegui import Client, core
+from nicegui import Client, background_tasks, core, ui
+from nicegui.events import GenericEventArguments
 from nicegui.page import page
 
+from kongdp.controlplane.console.visit import Visit
 
-def on_a_page(act: Callable[[], None]) -> None:
+Element = TypeVar("Element", bound=ui.element)
+
+
+def on_a_page(act: Callable[[], Any]) -> None:
     """Do something where elements may be made; what it sends to the browser goes nowhere."""
 
     async def main() -> None:
         core.loop = asyncio.get_running_loop()
         try:
             with Client(page("/test")) as client:
-                act()
+                done = act()
+                if inspect.isawaitable(done):
+                    await done
             client.delete()
         finally:
             core.loop = None
 
     asyncio.run(main())
+
+
+class StubAsking:
+    """The API as a screen asks it: answers by path, and what was asked for."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def unattended(self) -> "StubAsking":
+        return self
+
+    async def get(self, path: str, **query: object) -> Any:
+        self.asked.append((path, {name: value for name, value in query.items() if value is not None}))
+        answer = self.answers[path]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    text = post = get
+
+
+def visit_of(ask: StubAsking, path: str = "/page", may: bool = True, **arguments: Any) -> Visit:
+    """A visit of somebody who may everything, or nothing."""
+    identity = SimpleNamespace(name="admin", may=lambda _role, _group=None: may)
+    return Visit(cast(Any, ask), cast(Any, identity), path, "", arguments=arguments)
+
+
+def found(kind: type[Element], **props: Any) -> list[Element]:
+    """The elements of a kind on the page, those with these props."""
+    elements = [each for each in ui.context.client.elements.values() if isinstance(each, kind)]
+    return [each for each in elements if all(each.props.get(name) == value for name, value in props.items())]
+
+
+def texts() -> list[str]:
+    """Every text on the page that is seen."""
+
+    def is_seen(element: ui.element) -> bool:
+        return element.visible and all(each.visible for each in element.ancestors())
+
+    return [each.text for each in found(ui.label) if each.text and is_seen(each)]
+
+
+async def press(name: str) -> None:
+    """Press a button, and wait until what it started has ended."""
+    (button,) = found(ui.button, label=name)
+    await send(button, "click", None)
+
+
+async def send(element: ui.element, event: str, arguments: Any) -> None:
+    """An event of the browser."""
+    before = set(background_tasks.running_tasks)
+    for listener in list(element._event_listeners.values()):
+        if listener.type == event and listener.handler is not None:
+            listener.handler(GenericEventArguments(sender=element, client=element.client, args=arguments))
+    # But for those that wait for the browser.
+    tasks = [task for task in background_tasks.running_tasks - before if not task.get_name().startswith("fire")]
+    if tasks:
+        await asyncio.wait(tasks, timeout=30)

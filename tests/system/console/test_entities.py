@@ -135,7 +135,7 @@ def test_addresses_and_back(console: ConsolePlane, visitor: Visit) -> None:
     service = group.add("services", {"name": "walked", "host": "walked.example"})
     for number in range(26):
         group.add("routes", {"name": f"route-{number:02}", "paths": [f"/{number}"], "service": {"id": service["id"]}})
-    page = visitor(f"{group.page}/routes")
+    page = visitor(f"{group.page}/routes", timezone_id="America/New_York")
     expect(page.get_by_text("1–25 of 26")).to_be_visible()
     settled(page).get_by_role("button", name="Next").click()
     expect(page.get_by_text("26–26 of 26")).to_be_visible()
@@ -144,8 +144,18 @@ def test_addresses_and_back(console: ConsolePlane, visitor: Visit) -> None:
     expect(page.get_by_role("link", name="route-11")).to_be_visible()
     page.get_by_role("link", name="route-11").click()
     settled(page).get_by_role("link", name="List", exact=True).click()
-    settled(page).get_by_role("checkbox", name="UTC").click()
+    # From one moment to another: in the browser's zone, and by the switch in UTC.
+    settled(page).get_by_role("combobox", name="Time frame").click()
+    page.get_by_role("option", name="Custom dates").click()
+    page.get_by_label("From *").fill("2026-01-31T07:00")
+    page.get_by_label("To", exact=True).fill("2026-01-31T08:30")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**start=2026-01-31T12%3A00Z&end=2026-01-31T13%3A30Z*")
+    expect(page.get_by_text("No requests from 2026-01-31 12:00:00 UTC to 2026-01-31 13:30:00 UTC")).to_be_visible()
+    expect(settled(page).get_by_label("To", exact=True)).to_have_value("2026-01-31T08:30")
+    page.get_by_role("checkbox", name="UTC").click()
     page.wait_for_url("**zone=utc*")
+    expect(page.get_by_label("From (UTC) *")).to_have_value("2026-01-31T12:00")
     settled(page).get_by_role("combobox", name="Time frame").click()
     page.get_by_role("option", name="Last 7 Days").click()
     page.wait_for_url("**frame=7d*")
@@ -160,6 +170,8 @@ def test_addresses_and_back(console: ConsolePlane, visitor: Visit) -> None:
 
     page.go_back()
     is_at_range()
+    page.go_back()
+    expect(page.get_by_label("From (UTC) *")).to_have_value("2026-01-31T12:00")
     for _ in range(4):
         page.go_back()
     # The list, as it was searched.
@@ -168,7 +180,7 @@ def test_addresses_and_back(console: ConsolePlane, visitor: Visit) -> None:
     expect(page.get_by_role("link", name="route-21")).to_have_count(0)
     page.go_back()
     expect(page.get_by_text("1–25 of 26")).to_be_visible()
-    for _ in range(5):
+    for _ in range(6):
         page.go_forward()
     is_at_range()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from nicegui import ui
+from nicegui import events, ui
 
 OnClick = Callable[[], Any]
 
@@ -11,6 +11,15 @@ OnClick = Callable[[], Any]
 def main_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
     """What most people came here to do."""
     return _button(text, on_click, icon, "main-button")
+
+
+def telling_button(text: str, on_click: Callable[[Any], Any], tells: str) -> ui.button:
+    """A main button that says with its click what only the browser knows: the value of a JavaScript expression."""
+
+    def told(event: events.GenericEventArguments) -> Any:
+        return on_click(event.args)
+
+    return _button(text, None, "", "main-button").on("click", told, js_handler=f"() => emit({tells})")
 
 
 def quiet_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
@@ -54,7 +63,7 @@ def menu_button(text: str, choices: list[tuple[str, OnClick]]) -> ui.button:
     return button
 
 
-def _button(text: str, on_click: OnClick, icon: str, kind: str) -> ui.button:
+def _button(text: str, on_click: OnClick | None, icon: str, kind: str) -> ui.button:
     return ui.button(text, on_click=on_click, icon=icon or None, color=None).props("no-caps unelevated").classes(kind)
 
 

@@ -1,20 +1,25 @@
 """The card **Status Codes**: what was answered, as a graph or a list, in a time frame, live, with export as CSV.
 
-In: the address of a record in the API (a version's, a service's, a route's).  Out: the card. Its time frame, view and
-zone are part of the page's address. Cold. Source: walkthrough, section 10.
+In: the address of a record in the API (a version's, a service's, a route's).  Out: the card. Its time frame (a usual one,
+or from one moment to another), view and zone are part of the page's address. A moment is absolute there, so that a link shows
+the same everywhere; the fields have it in the browser's zone, or in UTC where that is chosen.
+Cold. Source: walkthrough, section 10.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from nicegui import ui
 
 from kongdp.controlplane.activity_record import FRAME_DEFAULT, FRAMES
 from kongdp.controlplane.console import layout
+from kongdp.controlplane.console.asking import RefusedError
 from kongdp.controlplane.console.parts import charts, states
-from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
+from kongdp.controlplane.console.parts.buttons import main_button, quiet_button, telling_button
 from kongdp.controlplane.console.parts.dialogs import dialog
-from kongdp.controlplane.console.parts.facts import number
+from kongdp.controlplane.console.parts.facts import moment, number
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.live import Live
 from kongdp.controlplane.console.visit import Visit
@@ -29,6 +34,23 @@ def frame_name(key: str) -> str:
     return f"Last {unit[:-1]}" if count == "1" else f"Last {count} {unit}"
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page's address says of the card: `start` and perhaps `end` stand in place of a `frame`."""
+
+    frame: str = ""
+    start: str = ""
+    end: str = ""
+    view: str = ""
+    zone: str = ""
+
+    def query(self) -> dict[str, str | None]:
+        """The span as the API is asked for it."""
+        if self.start or self.end:
+            return {"start": self.start or None, "end": self.end or None}
+        return {"frame": self.frame if self.frame in FRAMES else FRAME_DEFAULT}
+
+
 class StatusCodes:
     """The card. Call `show` once."""
 
@@ -36,38 +58,49 @@ class StatusCodes:
         self,
         visit: Visit,
         path: str,
+        shown: Shown,
         *,
         title: str = "Status Codes",
         query: Mapping[str, str] | None = None,
-        frame_key: str,
-        view: str,
-        zone: str,
     ) -> None:
         self._visit = visit
         self._path = path
         self._query = dict(query or {})
         self._title = title
-        self._frame = frame_key if frame_key in FRAMES else FRAME_DEFAULT
-        self._is_list = view == "list"
-        self._is_utc = zone == "utc"
+        self._span = shown.query()
+        self._frame = self._span.get("frame") or CUSTOM
+        self._is_list = shown.view == "list"
+        self._is_utc = shown.zone == "utc"
         self._shown: Any = None
+        self._form = Form()
 
     async def show(self) -> None:
         """Make the card."""
         with layout.card(self._title):
             with layout.section(self._title):
                 self._controls()
+            self._dates()
             with ui.element("div").classes("toolbar"):
                 self._sum = ui.label("").classes("hint grow")
-                Live(self._read)
+                live = ui.element("div")
             self._body = ui.element("div")
-            await self._read(is_first=True)
+            try:
+                await self._read(is_first=True)
+            except RefusedError as error:
+                if error.status != 400 or self._frame != CUSTOM:
+                    raise
+                self._form.refused(error)
+                return
+            with live:
+                Live(self._read)
 
     def _controls(self) -> None:
         visit = self._visit
-        frames = ui.select({key: frame_name(key) for key in FRAMES}, value=self._frame, label="Time frame")
+        frames = ui.select(
+            {key: frame_name(key) for key in FRAMES} | {CUSTOM: "Custom dates"}, value=self._frame, label="Time frame"
+        )
         frames.props("outlined dense").classes("frame-select")
-        frames.on_value_change(lambda event: ui.navigate.to(visit.address(frame=event.value)))
+        frames.on_value_change(lambda event: self._choose(event.value))
         zone = ui.checkbox("UTC", value=self._is_utc)
         zone.on_value_change(lambda event: ui.navigate.to(visit.address(zone="utc" if event.value else None)))
         layout.tabs(
@@ -78,15 +111,46 @@ class StatusCodes:
         )
         quiet_button("Export", self._export, icon="download")
 
+    def _choose(self, frame: str) -> None:
+        """Another frame is another address; dates are to be said first."""
+        self._custom.visible = frame == CUSTOM
+        if frame != CUSTOM:
+            ui.navigate.to(self._visit.address(frame=frame, start=None, end=None))
+
+    def _dates(self) -> None:
+        """From one moment to another."""
+        with ui.element("div").classes("form dates") as self._custom:
+            with ui.element("div").classes("form-row"):
+                zone = " (UTC)" if self._is_utc else ""
+                first = self._form.text("start", f"From{zone}", is_required=True)
+                last = self._form.text("end", f"To{zone}", hint="Empty: now")
+                for field in (first, last):
+                    field.props("type=datetime-local stack-label step=60")
+                fields = f"[{first.id}, {last.id}]"
+                moments = f"{fields}.map((id) => consoleMoment(id, {str(self._is_utc).lower()}))"
+                telling_button("Show", self._apply, moments)
+            self._form.problem()
+        self._custom.visible = self._frame == CUSTOM
+
+    def _apply(self, moments: Any) -> None:
+        start, end = (str(each) for each in moments)
+        self._form.clear()
+        if not start:
+            self._form.show({"start": "is required"})
+            return
+        ui.navigate.to(self._visit.address(frame=None, start=start, end=end))
+
     async def _read(self, *, is_first: bool = False) -> None:
         ask = self._visit.ask if is_first else self._visit.ask.unattended()
-        record = await ask.get(self._path, **self._query, frame=self._frame)
+        record = await ask.get(self._path, **self._query, **self._span)
+        if is_first and self._frame == CUSTOM:
+            self._fill_dates(record)
         found = (record["codes"], record["points"], record["end"] // record["step"])
         if found == self._shown:
             return
         had = self._shown is not None and bool(self._shown[0])
         self._shown = found
-        self._sum.text = f"{number(record['total'])} in the {frame_name(self._frame)}" if record["total"] else ""
+        self._sum.text = f"{number(record['total'])} {self._when(record)}" if record["total"] else ""
         if self._is_list or not record["total"] or not had:
             self._body.clear()
             with self._body:
@@ -99,10 +163,32 @@ class StatusCodes:
             with self._list:
                 code_list(record)
 
+    def _fill_dates(self, record: Mapping[str, Any]) -> None:
+        """The fields hold what is shown."""
+        moments = {"start": record["start"], **({"end": record["end"]} if self._span["end"] else {})}
+        if self._is_utc:
+            for name, at in moments.items():
+                self._form.fields[name].element.value = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M}"
+            return
+        # Only the browser knows its zone.
+        ui.on("console-dates", lambda event: self._fill(event.args))
+        ui.run_javascript(f"emitEvent('console-dates', {list(moments.values())}.map(consoleLocal))")
+
+    def _fill(self, texts: Any) -> None:
+        for name, text in zip(("start", "end"), texts, strict=False):
+            self._form.fields[name].element.value = str(text)
+
+    def _when(self, record: Mapping[str, Any]) -> str:
+        """The span in words."""
+        if self._frame != CUSTOM:
+            return f"in the {frame_name(self._frame)}"
+        last = moment(record["end"]) if self._span["end"] else "now"
+        return f"from {moment(record['start'])} to {last}"
+
     def _draw(self, record: Mapping[str, Any]) -> None:
         if not record["total"]:
             states.empty(
-                f"No requests in the {frame_name(self._frame)}",
+                f"No requests {self._when(record)}",
                 "Every request that matches a route of this version is counted here, also those that are refused.",
                 icon="bar_chart",
             )
@@ -125,8 +211,10 @@ class StatusCodes:
                 choices = {**{key: frame_name(key) for key in FRAMES}, CUSTOM: "Custom dates"}
                 choice = form.choice("frame", "Time frame", choices, self._frame)
                 with ui.element("div").classes("form-row") as dates:
-                    form.text("start", "From", hint="2026-01-31, or 2026-01-31T12:00:00Z")
-                    form.text("end", "Up to and with", hint="Empty: now")
+                    form.text(
+                        "start", "From", self._span.get("start") or "", hint="2026-01-31, or 2026-01-31T12:00:00Z"
+                    )
+                    form.text("end", "Up to and with", self._span.get("end") or "", hint="Empty: now")
                 dates.bind_visibility_from(choice, "value", lambda value: value == CUSTOM)
                 form.problem()
 

@@ -4,7 +4,6 @@ One pair of screens serves every kind (`parts/kinds.py`). Cold. Source: walkthro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -22,7 +21,7 @@ from kongdp.controlplane.console.parts.entity_table import EntityTable, children
 from kongdp.controlplane.console.parts.facts import facts, moment
 from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, address_of, name_of
 from kongdp.controlplane.console.parts.schema_form import AUTOMATIC, LONG_TEXTS, label_of
-from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.screens.group import MANAGER, group_heading
 from kongdp.controlplane.console.visit import Visit, screen
 
@@ -58,16 +57,7 @@ async def _copy_all(visit: Visit, group_id: str, kind: Kind) -> None:
             quiet_button("Close", shown.close)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusView:
-    """How the card **Status Codes** is looked at; part of the address."""
-
-    frame: str
-    view: str
-    zone: str
-
-
-async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: StatusView) -> None:
+async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: Shown) -> None:
     owner = await visit.ask.get(at("/v2/control-planes/{}", group))
     place = Place(visit.ask, owner["id"])
     row = await visit.ask.get(place.path(kind, {"id": entity}))
@@ -85,7 +75,7 @@ async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: Status
     if kind.path in ("routes", "services"):
         record = at("/v2/control-planes/{}/activity", owner["id"])
         query = {kind.path.removesuffix("s"): row["id"]}
-        codes = StatusCodes(visit, record, query=query, frame_key=status.frame, view=status.view, zone=status.zone)
+        codes = StatusCodes(visit, record, status, query=query)
         await codes.show()
     _written(visit, owner["id"], kind, row)
 
@@ -153,9 +143,18 @@ def _register(kind: Kind) -> None:
         await _list(visit, kind, group, q, page)
 
     @screen("/runtimes/{group}/" + kind.path + "/{entity}", title=kind.one, menu="runtimes")
-    async def one(visit: Visit, group: str, entity: str, frame: str = "", view: str = "", zone: str = "") -> None:
+    async def one(
+        visit: Visit,
+        group: str,
+        entity: str,
+        frame: str = "",
+        start: str = "",
+        end: str = "",
+        view: str = "",
+        zone: str = "",
+    ) -> None:
         """One entity."""
-        await _one(visit, kind, group, entity, StatusView(frame, view, zone))
+        await _one(visit, kind, group, entity, Shown(frame, start, end, view, zone))
 
 
 for _kind in PAGES:

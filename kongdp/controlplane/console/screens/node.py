@@ -11,7 +11,7 @@ from kongdp.controlplane.console.parts.buttons import menu_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import confirm
 from kongdp.controlplane.console.parts.facts import ago, facts, moment, pill
 from kongdp.controlplane.console.parts.live import Live
-from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.parts.table import PagedTable
 from kongdp.controlplane.console.screens.certificates import NODE_COLUMNS, fetch_issued, renew
 from kongdp.controlplane.console.screens.group import MANAGER, sync_cells
@@ -23,7 +23,15 @@ CERTIFICATES_PERIOD_S = 3.0
 
 @screen("/runtimes/{group}/instances/{node}", title="Runtime instance", menu="runtimes")
 async def node(
-    visit: Visit, group: str, node: str, frame: str = "", view: str = "", zone: str = "", page: int = 1
+    visit: Visit,
+    group: str,
+    node: str,
+    frame: str = "",
+    start: str = "",
+    end: str = "",
+    view: str = "",
+    zone: str = "",
+    page: int = 1,
 ) -> None:
     """The page."""
     owner = await visit.ask.get(at("/v2/control-planes/{}", group))
@@ -44,7 +52,7 @@ async def node(
     _status(visit, path, found)
     await _certificates(visit, owner, found, page)
     record = at("/v2/control-planes/{}/activity", owner["id"])
-    await StatusCodes(visit, record, query={"node": node}, frame_key=frame, view=view, zone=zone).show()
+    await StatusCodes(visit, record, Shown(frame, start, end, view, zone), query={"node": node}).show()
 
 
 def _status(visit: Visit, path: str, found: dict[str, Any]) -> None:

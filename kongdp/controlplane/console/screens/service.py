@@ -16,7 +16,7 @@ from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.inline import InlineText
 from kongdp.controlplane.console.parts.labels import HINT, label_lines, read_labels
 from kongdp.controlplane.console.parts.markup import markup
-from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.visit import Visit, screen
 
@@ -25,7 +25,9 @@ UNPUBLISHED = "Keys of applications stay good. Publishing it again brings the pa
 
 
 @screen("/services/{service}", title="Service", menu="services")
-async def overview(visit: Visit, service: str, frame: str = "", view: str = "", zone: str = "") -> None:
+async def overview(
+    visit: Visit, service: str, frame: str = "", start: str = "", end: str = "", view: str = "", zone: str = ""
+) -> None:
     """The page."""
     found = await visit.ask.get(at("/v2/catalogue/services/{}", service))
     versions = await versions_of(visit, found["id"])
@@ -61,7 +63,7 @@ async def overview(visit: Visit, service: str, frame: str = "", view: str = "", 
     _versions(visit, found, versions)
     await _document(visit, found)
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
-    await StatusCodes(visit, path, title="Traffic", frame_key=frame, view=view, zone=zone).show()
+    await StatusCodes(visit, path, Shown(frame, start, end, view, zone), title="Traffic").show()
 
 
 async def _save(visit: Visit, service: Mapping[str, Any], **change: str) -> None:

@@ -19,7 +19,7 @@ from kongdp.controlplane.console.parts.entity_form import Place
 from kongdp.controlplane.console.parts.facts import facts, moment, pill, tag
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.kinds import KINDS
-from kongdp.controlplane.console.parts.status_codes import StatusCodes
+from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.screens import app_registration, implementation, spec_routes
 from kongdp.controlplane.console.screens.service import HUB
@@ -30,7 +30,15 @@ SPEC_ENDINGS = ".json,.yaml,.yml"
 
 @screen("/services/{service}/versions/{version}", title="Version", menu="services")
 async def version(
-    visit: Visit, service: str, version: str, frame: str = "", view: str = "", zone: str = "", dialog: str = ""
+    visit: Visit,
+    service: str,
+    version: str,
+    frame: str = "",
+    start: str = "",
+    end: str = "",
+    view: str = "",
+    zone: str = "",
+    dialog: str = "",
 ) -> None:
     """The page. `dialog=implementation` opens the dialog **Create Implementation**."""
     found = await visit.ask.get(at("/v2/catalogue/versions/{}", version))
@@ -53,7 +61,7 @@ async def version(
         await _plugins(visit, found, made)
     await _spec(visit, owner, found, has_implementation=made is not None)
     path = at("/v2/catalogue/versions/{}/status-codes", version)
-    await StatusCodes(visit, path, frame_key=frame, view=view, zone=zone).show()
+    await StatusCodes(visit, path, Shown(frame, start, end, view, zone)).show()
     if dialog == "implementation" and made is None and may_edit:
         await implementation.create(visit, found)
 

@@ -24,6 +24,18 @@ async function consoleCopy(event) {
   setTimeout(() => { button.classList.remove("copied"); spoken.textContent = ""; }, 2000);
 }
 
+// A moment (Unix time) as a field for dates holds it, in this browser's zone.
+function consoleLocal(at) {
+  const there = new Date(at * 1000);
+  return new Date(there - there.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+}
+
+// What such a field holds, as a moment in UTC; "" while it is empty.
+function consoleMoment(id, isUtc) {
+  const text = getHtmlElement(id)?.querySelector("input")?.value ?? getHtmlElement(id)?.value ?? "";
+  return text && new Date(isUtc ? `${text}Z` : text).toISOString().replace(/:00\.000Z$/, "Z");
+}
+
 document.addEventListener("visibilitychange", () => {
   if (window.socket?.connected) emitEvent("console-seen", !document.hidden);
 });

@@ -1,0 +1,115 @@
+"""The card of status codes: what its address says is what the API is asked for."""
+
+from typing import Any
+
+import pytest
+from nicegui import ui
+
+from kongdp.controlplane.console.asking import RefusedError
+from kongdp.controlplane.console.parts.status_codes import CUSTOM, Shown, StatusCodes
+from tests.support.console_page import StubAsking, found, on_a_page, press, send, texts, visit_of
+
+PATH = "/v2/catalogue/versions/x/status-codes"
+START, END = "2026-01-31T12:00Z", "2026-01-31T13:00Z"
+RECORD = {
+    "frame": None,
+    "start": 1_769_860_800,
+    "end": 1_769_864_400,
+    "step": 60,
+    "total": 3,
+    "codes": {"200": 2, "503": 1},
+    "points": [{"at": 1_769_860_860, "code": 200, "count": 2}, {"at": 1_769_860_920, "code": 503, "count": 1}],
+}
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that a page has led to."""
+    went: list[str] = []
+    monkeypatch.setattr(ui.navigate, "to", went.append)
+    return went
+
+
+@pytest.mark.parametrize("view", ["", "list"])
+@pytest.mark.parametrize(
+    ("shown", "asked", "said"),
+    [
+        ({}, {"frame": "6h"}, "3 in the Last 6 Hours"),
+        ({"frame": "7d"}, {"frame": "7d"}, "3 in the Last 7 Days"),
+        ({"frame": "nonsense"}, {"frame": "6h"}, "3 in the Last 6 Hours"),
+        (
+            {"start": START, "end": END, "frame": "7d"},
+            {"start": START, "end": END},
+            "3 from 2026-01-31 12:00:00 UTC to 2026-01-31 13:00:00 UTC",
+        ),
+        ({"start": START}, {"start": START}, "3 from 2026-01-31 12:00:00 UTC to now"),
+    ],
+)
+def test_graph_list_and_csv_are_of_one_span(view: str, shown: dict[str, str], asked: dict[str, str], said: str) -> None:
+    """A usual one, or from one moment to another; the file as well, until another one is chosen for it."""
+    ask = StubAsking({PATH: RECORD, f"{PATH}.csv": "start,seconds,status_code,requests\r\n"})
+
+    async def act() -> None:
+        await StatusCodes(visit_of(ask), PATH, Shown(view=view, zone="utc", **shown)).show()
+        assert said in texts()
+        assert {"503", "1", "33.3%"} <= set(texts())
+        assert bool(found(ui.echart)) is not bool(view)
+        await press("Export")
+        await press("Export as CSV")
+
+    on_a_page(act)
+    assert ask.asked == [(PATH, asked), (f"{PATH}.csv", asked)]
+
+
+def test_dates_are_another_address(opened: list[str]) -> None:
+    """Moments in UTC, as the browser makes them of its zone; without a first one nothing is asked for."""
+    ask = StubAsking({PATH: RECORD})
+
+    async def act() -> None:
+        visit = visit_of(ask, frame="7d", view="list", zone="utc")
+        await StatusCodes(visit, PATH, Shown(frame="7d", view="list", zone="utc")).show()
+        assert "From" not in " ".join(texts())
+        frames = found(ui.select)[0]
+        frames.value = CUSTOM
+        (button,) = found(ui.button, label="Show")
+        assert all(each.visible for each in button.ancestors())
+        await send(button, "click", ["", END])
+        (first,) = found(ui.input, label="From (UTC) *")
+        assert (first.error, opened) == ("is required", [])
+        await send(button, "click", [START, ""])
+        await send(button, "click", [START, END])
+        frames.value = "1h"
+
+    on_a_page(act)
+    assert opened == [
+        "/page?view=list&zone=utc&start=2026-01-31T12%3A00Z",
+        "/page?view=list&zone=utc&start=2026-01-31T12%3A00Z&end=2026-01-31T13%3A00Z",
+        "/page?frame=1h&view=list&zone=utc",
+    ]
+
+
+def test_the_fields_hold_what_is_shown() -> None:
+    """Also of a link that somebody else has sent."""
+    ask = StubAsking({PATH: RECORD})
+
+    async def act() -> None:
+        await StatusCodes(
+            visit_of(ask), PATH, Shown(start="1769860800", end="2026-01-31T14:00+01:00", zone="utc")
+        ).show()
+        held = {each.props["label"]: each.value for each in found(ui.input)}
+        assert held == {"From (UTC) *": "2026-01-31T12:00", "To (UTC)": "2026-01-31T13:00"}
+
+    on_a_page(act)
+
+
+def test_a_span_that_cannot_be_is_said_at_its_field() -> None:
+    """The rest of the page is there."""
+    said: dict[str, Any] = {"end": "must be later than start"}
+    ask = StubAsking({PATH: RefusedError(400, "end: must be later than start", said)})
+
+    async def act() -> None:
+        await StatusCodes(visit_of(ask), PATH, Shown(start=END, end=START)).show()
+        (last,) = found(ui.input, label="To")
+        assert last.error == "must be later than start"
+
+    on_a_page(act)
