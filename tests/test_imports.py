@@ -72,7 +72,7 @@ PACKAGES = {
 
 # process -> rooms that it may have
 ROOMS = {
-    SUPERVISOR: {"errors", "process", "settings"},
+    SUPERVISOR: {"errors", "files", "process", "settings"},
     COMMAND_LINE: {"cli"},
 }
 

@@ -6,8 +6,6 @@ file, so a renewal is one rename and no crash can leave a key beside another key
 Cold; uses cryptography, so only the agent and the command line import it, never a worker. Source: ours.
 """
 
-import contextlib
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from kongdp.certs.contexts import CertificateError, Pair
 from kongdp.certs.renewal import Validity
+from kongdp.files import replace_file
 
 PAIR_FILE = "node.pem"
 ANCHORS_FILE = "ca.pem"
@@ -75,8 +74,8 @@ def accept(request: Request, issued: list[x509.Certificate], anchors: list[x509.
 def save(certificate: NodeCertificate, directory: Path) -> None:
     """Put the certificate in force on disk: anchors first, then the pair by one rename. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write_whole(directory / ANCHORS_FILE, certificate.anchors)
-    _write_whole(directory / PAIR_FILE, certificate.pair.key + certificate.pair.cert)
+    replace_file(directory / ANCHORS_FILE, certificate.anchors)
+    replace_file(directory / PAIR_FILE, certificate.pair.key + certificate.pair.cert)
 
 
 def load(directory: Path) -> NodeCertificate | None:
@@ -167,16 +166,3 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
 def _pem(certificates: list[x509.Certificate]) -> bytes:
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()

@@ -8,7 +8,6 @@ Cold: once at start. Source: proxy.md section 9; file names are Kong's (cmd/util
 
 import datetime
 import fcntl
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kongdp.certs.contexts import Pair
+from kongdp.files import replace_file
 
 LIFE = datetime.timedelta(days=20 * 365)
 """Kong's default pair lives 20 years: nobody trusts it, so nobody would notice it end until it did."""
@@ -54,18 +54,10 @@ def _ensure(directory: Path, kind: str) -> PairPaths:
         key: _PrivateKey = (
             rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
         )
-        _publish(paths.key, _key_bytes(key), 0o600)
-        _publish(paths.cert, _certificate(key), 0o644)
+        # lasting: an empty file after a power cut would be an existing pair
+        replace_file(paths.key, _key_bytes(key))
+        replace_file(paths.cert, _certificate(key), mode=0o644)
     return paths
-
-
-def _publish(path: Path, data: bytes, mode: int) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # an empty file after a power cut would be an existing pair
-    os.replace(beside, path)
 
 
 def _certificate(key: _PrivateKey) -> bytes:

@@ -29,6 +29,7 @@ from kongdp.certs.contexts import CertificateError
 from kongdp.certs.selfsigned import ensure_default_pairs
 from kongdp.entities.hashing import EMPTY_HASH
 from kongdp.entities.schemas.plugins import PluginSchema
+from kongdp.files import remove_abandoned
 from kongdp.plugins.base import PluginError
 from kongdp.plugins.configs import PLUGIN_SCHEMAS
 from kongdp.plugins.registry import enabled
@@ -41,7 +42,7 @@ from kongdp.process.agent_workers import Workers
 from kongdp.process.channel import ChannelServer
 from kongdp.process.lifeline import Lifeline, LifelineWatch, Received
 from kongdp.process.spec import read_spec
-from kongdp.settings import Settings
+from kongdp.settings import Paths, Settings
 from kongdp.sync import client as sync_client
 from kongdp.sync.client import SyncClient, SyncOptions
 from kongdp.sync.counters import CountersClient
@@ -115,6 +116,7 @@ class Agent:
     async def run(self) -> int:
         """Serve until told to end; the exit code."""
         self._watch.start()
+        remove_abandoned(*written_files(self._settings.paths))
         await self._make_default_certificates()
         for entry in self._spec["segments"]:
             self.counters.attach(entry["index"], entry["generation"], entry["fd"])
@@ -337,6 +339,11 @@ def installed_plugins(settings: Settings) -> Mapping[str, PluginSchema]:
     requests through without the authentication somebody configured must not serve it. Raises PluginError.
     """
     return {name: PLUGIN_SCHEMAS[name] for name in enabled(settings.plugins)}
+
+
+def written_files(paths: Paths) -> tuple[Path, ...]:
+    """Everything that an agent replaces whole; the last parts are patterns where the directory is the agent's alone."""
+    return (paths.configuration_cache, paths.counters / "*", paths.certificates / "*", paths.ssl / "*")
 
 
 def basic_info(settings: Settings) -> BasicInfo:

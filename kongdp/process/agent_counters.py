@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from kongdp.files import replace_file
 from kongdp.telemetry.samples import SAMPLES_MAX, Samples, SamplesError
 from kongdp.telemetry.segment import SegmentError
 from kongdp.telemetry.totals import CodeRow, TotalsReader
@@ -141,18 +142,11 @@ class Counters:
         self._store_due_at = began + STORE_PERIOD_S
         if not self._keeps_samples or not self.samples.count_pending():
             return
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(self.samples.dump())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self._path)
+            replace_file(self._path, self.samples.dump())
         except OSError as error:
             log.error("counters that are not delivered yet cannot be kept in %s: %s", self._directory, error.strerror)
-            with contextlib.suppress(OSError):
-                beside.unlink()
             return
         self._remove(self._older)
         self._older = [self._path]

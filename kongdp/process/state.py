@@ -9,7 +9,6 @@ In: Paths.  Out: values.  Raises StateError with a sentence for the operator.  C
 import fcntl
 import json
 import os
-import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kongdp.errors import KongdpError, Source
+from kongdp.files import remove_abandoned, replace_file
 from kongdp.settings import Paths, environment_name
 
 DIRECTORIES_PRIVATE = ("run", "certificates", "counters", "ssl")
@@ -60,8 +60,8 @@ def prepare(paths: Paths) -> None:
 
 
 def lock(paths: Paths) -> int:
-    """Take the prefix for this process until it ends; the descriptor of the lock. Raises StateError when a node has
-    it.
+    """Take the prefix for this process until it ends, and clear away what a killed supervisor left half written; the
+    descriptor of the lock. Raises StateError when a node has it.
     """
     try:
         fd = os.open(paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -77,13 +77,14 @@ def lock(paths: Paths) -> int:
             f"a node is already running in {paths.prefix}{who}; stop it with `kongdp stop -p {paths.prefix}` or choose "
             "another prefix with -p"
         ) from None
+    remove_abandoned(paths.pid_file, paths.state_file, paths.node_id)
     return fd
 
 
 def write_pid(paths: Paths) -> None:
     """Say that this process is the node's supervisor."""
     pid = os.getpid()
-    replace_file(paths.pid_file, f"{pid}\n{process_start_time(pid)}\n".encode())
+    replace_file(paths.pid_file, f"{pid}\n{process_start_time(pid)}\n".encode(), is_lasting=False)
 
 
 def remove_pid(paths: Paths) -> None:
@@ -120,7 +121,7 @@ def node_identity(paths: Paths, configured: str | None) -> str:
     identity = configured or str(uuid.uuid4())
     if identity != kept:
         try:
-            replace_file(paths.node_id, f"{identity}\n".encode(), is_lasting=True)
+            replace_file(paths.node_id, f"{identity}\n".encode())
         except OSError as error:
             raise StateError(f"prefix: cannot write {paths.node_id}: {error.strerror}") from None
     return identity
@@ -135,7 +136,7 @@ def _kept_identity(path: Path) -> str | None:
 
 def write_state(paths: Paths, state: Mapping[str, Any]) -> None:
     """Publish what the supervisor knows about its node."""
-    replace_file(paths.state_file, json.dumps(state, indent=1).encode())
+    replace_file(paths.state_file, json.dumps(state, indent=1).encode(), is_lasting=False)
 
 
 def read_state(paths: Paths) -> dict[str, Any] | None:
@@ -145,21 +146,3 @@ def read_state(paths: Paths) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) else None
-
-
-def replace_file(path: Path, content: bytes, *, is_lasting: bool = False) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part. Mode 0600. `is_lasting`: also after a
-    power cut.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.write(content)
-            if is_lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -7,11 +7,10 @@ report and then to live without. One writer: the agent.
 Cold; blocking, so the agent calls it off its loop. Source: protocol notes 6.1 (file name and mode of Kong 2.x).
 """
 
-import contextlib
-import os
 from pathlib import Path
 
 from kongdp.errors import KongdpError
+from kongdp.files import replace_file
 from kongdp.sync.messages import CONFIG_BYTES_MAX, MessageError, Reconfigure, decode_reconfigure, encode_reconfigure
 
 FILE_NAME = "config.cache.json.gz"
@@ -25,17 +24,7 @@ def write(path: Path, message: Reconfigure, frame: bytes | None = None) -> None:
     """Keep a configuration. `frame`: the bytes it came in, when it came with its hash. Raises OSError; the old file
     stays then.
     """
-    data = encode_reconfigure(message) if frame is None else frame
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
+    replace_file(path, encode_reconfigure(message) if frame is None else frame)
 
 
 def read(path: Path, *, config_bytes_max: int = CONFIG_BYTES_MAX) -> Reconfigure | None:

@@ -88,7 +88,13 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_pushed_configuration_reaches_all_workers_when_valid(tmp_path: Path) -> None:
-    """Handshake, basic_info, zeros, push, table on both workers, ping with the hash, ready, cache on disk."""
+    """Handshake, basic_info, zeros, push, table on both workers, ping with the hash, ready, cache on disk; beside it nothing, not
+    even of the agent that was killed before.
+    """
+    half = [tmp_path / ".config.cache.json.gz.4194305", tmp_path / "ssl" / ".kong-default.key.4194305"]
+    half[1].parent.mkdir()
+    for path in half:
+        path.write_bytes(b"half")
 
     async def story(plane: ScriptedControlPlane, bench: AgentBench) -> None:
         info = decode_basic_info(plane.outlets[0].binaries[0])
@@ -103,6 +109,7 @@ def test_pushed_configuration_reaches_all_workers_when_valid(tmp_path: Path) -> 
         assert (await bench.get("/status/ready"))[0] == 200
         assert json.loads((await bench.get("/status"))[1])["configuration_hash"] == A
         assert cache.read(bench.prefix / cache.FILE_NAME) is not None
+        assert not any(path.exists() for path in half)
         assert any(message["type"] == "ready" for message in bench.said())
 
     play(tmp_path, story, workers=2)

@@ -62,6 +62,15 @@ def test_a_pid_file_that_says_nothing_is_stale(paths: Paths, text: str) -> None:
     assert state.find_running(paths) is None
 
 
+def test_what_a_killed_supervisor_was_writing_goes_when_the_next_one_has_the_lock(paths: Paths) -> None:
+    """Its own files only: the agent's are the agent's to remove."""
+    half = [path.with_name(f".{path.name}.4194305") for path in (paths.pid_file, paths.state_file, paths.node_id)]
+    for path in half:
+        path.write_bytes(b"half")
+    os.close(state.lock(paths))
+    assert not any(path.exists() for path in half)
+
+
 def test_a_zombie_is_not_alive() -> None:
     """A process that ended but was not collected does not run."""
     child = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kongdp import files
 from kongdp.sync import cache
 from kongdp.sync.cache import CacheError
 from kongdp.sync.messages import Reconfigure, encode_reconfigure
@@ -63,7 +64,7 @@ def test_old_file_stays_when_the_new_one_cannot_be_written(tmp_path: Path, monke
     def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         cache.write(path, Reconfigure("b" * 32, {}))
     assert cache.read(path) == MESSAGE
