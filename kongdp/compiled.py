@@ -44,6 +44,7 @@ MODULES = (
     "kongdp.proxy.plan",
     "kongdp.proxy.relay",
     "kongdp.proxy.respond",
+    "kongdp.proxy.tls_connection",
     "kongdp.proxy.tries",
     "kongdp.proxy.tunnel",
     "kongdp.proxy.ways",

@@ -45,7 +45,7 @@ from kongdp.proxy.downstream import DownstreamConnection
 from kongdp.proxy.environment import Environment
 from kongdp.proxy.plan import Surroundings
 from kongdp.proxy.snapshot import EMPTY_HASH, Edit, Entities, Snapshot, compile_steps, empty_snapshot, read_changes
-from kongdp.proxy.tls_listener import TlsListener
+from kongdp.proxy.tls_connection import TlsConnection
 from kongdp.settings import Settings
 from kongdp.telemetry.access_log import AccessLogError
 from kongdp.telemetry.counters import NodeCounters, RouteCounters, UncountedRoute
@@ -161,7 +161,7 @@ class Worker:
         )
         self._env.now = monotonic()
         self._server_options = worker_settings.tls_options(settings)
-        self._servers: list[asyncio.Server | TlsListener] = []
+        self._servers: list[asyncio.Server] = []
         self._incoming: Incoming | None = None
         self._applying: asyncio.Task[None] | None = None
         self._ready = False
@@ -320,9 +320,9 @@ class Worker:
             assert default is not None
             install(default, lambda: self._env.snapshot.certificates)
             make = partial(self._tls_client, port)
-            self._servers.append(TlsListener(self._env, sock, default, make, backlog=backlog, proxy_protocol=preamble))
-            return
-        factory: Any = partial(DownstreamConnection, self._env, b"http", port, proxy_protocol=preamble)
+            factory: Any = partial(TlsConnection, self._env, default, make, proxy_protocol=preamble)
+        else:
+            factory = partial(DownstreamConnection, self._env, b"http", port, proxy_protocol=preamble)
         # create_server calls listen() again: without a backlog here it would shrink the supervisor's to 100
         create = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
         self._servers.append(await create(factory, sock=sock, backlog=backlog))

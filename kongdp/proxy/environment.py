@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kongdp.proxy.downstream import DownstreamConnection
     from kongdp.proxy.exchange import Exchange
     from kongdp.proxy.snapshot import Snapshot
+    from kongdp.proxy.tls_connection import TlsConnection
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Environment:
     spill: SpillStore | None = None
     debug_header: bool = False
     request_ids: RequestIds = field(default_factory=RequestIds)
-    connections: set[DownstreamConnection] = field(default_factory=set)
+    connections: set[DownstreamConnection | TlsConnection] = field(default_factory=set)
     now: float = 0.0  # monotonic, as of the last deadline sweep
     sweep_period_s: float = 1.0
     draining: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kongdp.certs.contexts import server_options
 from kongdp.proxy.addresses import Trust
 from kongdp.proxy.environment import Limits
 from tests.support.certificates import authority, common_name, make
@@ -170,7 +171,8 @@ def test_handshake_when_it_stalls_or_is_garbage(begin: bytes) -> None:
     async def story() -> None:
         async with (
             scripted_upstream(echo) as upstream,
-            running_tls_gateway(config(upstream.url), limits=Limits(header_timeout_s=0.2)) as tls,
+            # the service's timeout makes the sweep quick, too
+            running_tls_gateway(config(upstream.url, read_timeout=200), limits=Limits(header_timeout_s=0.2)) as tls,
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", tls.port)
             writer.write(begin)
@@ -234,6 +236,127 @@ def test_answers_when_a_body_is_refused_over_tls() -> None:
             assert seen is not None
             assert seen.status == 413
             writer.close()
+
+    run(story())
+
+
+def test_tickets_when_nothing_is_asked() -> None:
+    """They come at once: a client whose small writes wait for acknowledgements gets its acknowledgement with them."""
+
+    def wait(port: int) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            client_context(minimum=ssl.TLSVersion.TLSv1_3).wrap_socket(
+                plain.dup(), server_hostname="a.test", do_handshake_on_connect=False
+            ) as client,
+        ):
+            client.do_handshake()
+            assert plain.recv(1, socket.MSG_PEEK)
+
+    async def story() -> None:
+        async with (
+            scripted_upstream(echo) as upstream,
+            running_tls_gateway(config(upstream.url)) as tls,
+        ):
+            await asyncio.to_thread(wait, tls.port)
+
+    run(story())
+
+
+def test_handshake_when_it_cannot_succeed() -> None:
+    """The client is told why by an alert, and the failure is counted."""
+
+    def refused(port: int) -> str | None:
+        context = client_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as plain, pytest.raises(ssl.SSLError) as seen:
+            context.wrap_socket(plain, server_hostname="a.test")
+        return seen.value.reason
+
+    async def story() -> None:
+        async with (
+            scripted_upstream(echo) as upstream,
+            running_tls_gateway(config(upstream.url), options=server_options("modern")) as tls,
+        ):
+            assert await asyncio.to_thread(refused, tls.port) == "TLSV1_ALERT_PROTOCOL_VERSION"
+            assert tls.gateway.node("tls_failures") == 1
+            assert tls.gateway.node("tls_handshakes") == 0
+
+    run(story())
+
+
+def test_connection_when_it_is_closed() -> None:
+    """close_notify ends what no length does; without one a client would have to think that it was cut."""
+
+    def read_all(port: int) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            client_context().wrap_socket(plain, server_hostname="a.test", suppress_ragged_eofs=False) as client,
+        ):
+            client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            seen = b""
+            while data := client.recv(65536):
+                seen += data
+            return seen
+
+    async def story() -> None:
+        async with (
+            scripted_upstream(echo) as upstream,
+            running_tls_gateway(config(upstream.url)) as tls,
+        ):
+            assert (await asyncio.to_thread(read_all, tls.port)).endswith(b"hello")
+
+    run(story())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_large_bodies_when_both_ways_are_slow(version: ssl.TLSVersion) -> None:
+    """Three megabytes come back as they went, over buffers of 64 KB that fill both ways."""
+    body = bytes(range(256)) * (3 << 12)
+
+    async def mirror(upstream: Upstream, reader: Reader, writer: Writer) -> None:
+        await upstream.read_head(reader)
+        await asyncio.sleep(0.05)  # the request fills every buffer on its way
+        received = await reader.readexactly(len(body))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + received)
+        await writer.drain()
+
+    async def story() -> None:
+        context = client_context(minimum=version)
+        context.maximum_version = version
+        limits = Limits(response_buffer_bytes=65536, body_buffer_bytes=65536)
+        async with (
+            scripted_upstream(mirror) as upstream,
+            running_tls_gateway(config(upstream.url), limits=limits) as tls,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", tls.port, ssl=context, server_hostname="a.test")
+            writer.write(b"POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # so does the answer
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(len(body)) == body
+            writer.close()
+
+    run(story())
+
+
+def test_connections_when_arriving_ones_are_too_many() -> None:
+    """Who has not finished the handshake counts; who is one too many is refused."""
+
+    async def story() -> None:
+        async with (
+            scripted_upstream(echo) as upstream,
+            running_tls_gateway(config(upstream.url), limits=Limits(connections_max=1)) as tls,
+        ):
+            _, waiting = await asyncio.open_connection("127.0.0.1", tls.port)
+            refused, late = await asyncio.open_connection("127.0.0.1", tls.port)
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(refused.read(), 30) == b""
+            assert tls.gateway.node("connections_refused") == 1
+            await waiting.start_tls(client_context(), server_hostname="a.test")
+            for writer in (waiting, late):
+                writer.close()
 
     run(story())
 
