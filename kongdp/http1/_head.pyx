@@ -312,11 +312,15 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
         return -1
     if (data[at + 8] != 48 and data[at + 8] != 49) or data[at + 9] != 13 or data[at + 10] != 10:
         return -1
-    head.target = head.path = _bytes(data, target, at)
-    head.query = NOTHING
+    head.target = _bytes(data, target, at)
+    head.path = head.query = NOTHING
     head.minor = data[at + 8] - 48
     head.is_plain = plain == 2
-    if path_end < at:
+    if plain != 2:
+        return at + 11
+    if path_end == at:
+        head.path = head.target
+    else:
         head.path = _bytes(data, target, path_end)
         head.query = _bytes(data, path_end, at)
     return at + 11

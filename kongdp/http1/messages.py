@@ -6,6 +6,7 @@ Hot: one head object per message.
 """
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from kongdp.errors import KongdpError, Source
 
@@ -14,6 +15,30 @@ NO_LENGTH = -1
 
 FIELDS_VISIBLE_MAX = 100
 """How many field lines routing and plugins see (Kong: lua_max_req_headers, default 100)."""
+
+
+RequestFacts: TypeAlias = tuple[
+    int,
+    bool,
+    int,
+    bool,
+    bool,
+    bool,
+    bool,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes,
+]
+ResponseFacts: TypeAlias = tuple[bytes, int, int, bool, int, bool, bool, bool, bytes | None, bytes | None, bytes]
+"""What a head said beside its method and target, as its `facts` gives it and its `take` wants it."""
 
 
 class BadMessage(KongdpError):
@@ -31,8 +56,9 @@ class RequestHead:
     """The head of one request, already validated and stripped of what must not travel on.
 
     `kept`: field lines that pass as they came, each with its CRLF.  `raw`: the whole head as it came, for Fields and the log.
-    `minor`: 1 for HTTP/1.1, 0 for HTTP/1.0.  `is_plain`: known to have one of the usual methods, and a target in origin form, of a
-    `path` that `http1.target` would neither refuse nor change, and a `query` with its question mark; False says nothing, nor do those two.
+    `minor`: 1 for HTTP/1.1, 0 for HTTP/1.0.  `path` and `query` (with its question mark): those of a target in origin form, where whoever
+    read the head cut it; an empty path says nothing.  `is_plain`: known to have one of the usual methods, and a `path` that `http1.target`
+    would neither refuse nor change; False says nothing.
     """
 
     __slots__ = (
@@ -89,6 +115,52 @@ class RequestHead:
         self.forwarded_path: bytes | None = None
         self.forwarded_prefix: bytes | None = None
 
+    def facts(self) -> RequestFacts:
+        """All that the version and the fields said, for `take`."""
+        return (
+            self.minor,
+            self.keep_alive,
+            self.content_length,
+            self.chunked,
+            self.expect_continue,
+            self.websocket,
+            self.te_trailers,
+            self.host,
+            self.via,
+            self.request_id,
+            self.real_ip,
+            self.forwarded_for,
+            self.forwarded_proto,
+            self.forwarded_host,
+            self.forwarded_port,
+            self.forwarded_path,
+            self.forwarded_prefix,
+            self.kept,
+        )
+
+    def take(self, facts: RequestFacts) -> None:
+        """Say what a head with the same version and fields said."""
+        (
+            self.minor,
+            self.keep_alive,
+            self.content_length,
+            self.chunked,
+            self.expect_continue,
+            self.websocket,
+            self.te_trailers,
+            self.host,
+            self.via,
+            self.request_id,
+            self.real_ip,
+            self.forwarded_for,
+            self.forwarded_proto,
+            self.forwarded_host,
+            self.forwarded_port,
+            self.forwarded_path,
+            self.forwarded_prefix,
+            self.kept,
+        ) = facts
+
     def fields(self) -> dict[bytes, list[bytes]]:
         """Every field line by name, for the router's checks."""
         return Fields(self.raw).as_mapping()
@@ -131,6 +203,38 @@ class ResponseHead:
         self.has_date = False
         self.upgrade: bytes | None = None
         self.via: bytes | None = None
+
+    def facts(self) -> ResponseFacts:
+        """All that the status line and the fields said, for `take`."""
+        return (
+            self.line,
+            self.status,
+            self.minor,
+            self.keep_alive,
+            self.content_length,
+            self.chunked,
+            self.has_server,
+            self.has_date,
+            self.upgrade,
+            self.via,
+            self.kept,
+        )
+
+    def take(self, facts: ResponseFacts) -> None:
+        """Say what a head of the same bytes said."""
+        (
+            self.line,
+            self.status,
+            self.minor,
+            self.keep_alive,
+            self.content_length,
+            self.chunked,
+            self.has_server,
+            self.has_date,
+            self.upgrade,
+            self.via,
+            self.kept,
+        ) = facts
 
 
 class Fields:

@@ -10,11 +10,13 @@ Source: RFC 9112 sections 3 to 5; statuses and messages as Kong's nginx gives th
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from kongdp.http1._head import read_request, read_response
+from kongdp.http1 import known_heads
+from kongdp.http1._head import IS_COMPILED, read_request, read_response
 from kongdp.http1.fields import REQUEST_FIELDS, RESPONSE_FIELDS, NameKinds
 from kongdp.http1.head import edit_request, edit_response
 from kongdp.http1.messages import BadMessage, RequestHead, ResponseHead
@@ -32,7 +34,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-
 _REQUEST_LINES = KnownLines(NameKinds(REQUEST_FIELDS, drops_odd=True))
 _RESPONSE_LINES = KnownLines(NameKinds(RESPONSE_FIELDS))
 
-_LLHTTP_START = b"GET / HTTP/1.1\r\n"
+_LLHTTP_START = b"GET / HTTP/1.1"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
     line = _REQUEST_LINE.match(raw)
     if line is None:
         raise _bad_start_line(raw, limits)
-    scanned = _read_fields(raw, line.end(), _REQUEST_LINES, 400)
+    scanned = _read_fields(raw, line.end(), _REQUEST_LINES, _judge_request_fields)
     if len(raw) > limits.field_bytes_max:
         _check_sizes(raw, limits)
     if scanned[2] > limits.fields_max:
@@ -114,6 +116,8 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> RequestHead:
     edit_request(head, scanned)
     if head.host is None and head.minor == 1:
         raise BadMessage(400, BAD_REQUEST, "no Host field in an HTTP/1.1 request")
+    if not IS_COMPILED:
+        known_heads.remember_request(raw[line.start(3) :], head, scanned[2])
     return head
 
 
@@ -122,7 +126,7 @@ def parse_response_head(raw: bytes, *, charset: bytes | None) -> ResponseHead:
     line = _STATUS_LINE.match(raw)
     if line is None:
         raise BadMessage(502, "", f"malformed status line: {raw[:60]!r}")
-    scanned = _read_fields(raw, line.end(), _RESPONSE_LINES, 502)
+    scanned = _read_fields(raw, line.end(), _RESPONSE_LINES, _judge_response_fields)
     shown = b"HTTP/1.1 %b%b\r\n" % (line[2], line[3] or b" ")
     head = ResponseHead(len(raw), shown, int(line[2]), 1 if line[1] == b"1" else 0)
     try:
@@ -130,23 +134,30 @@ def parse_response_head(raw: bytes, *, charset: bytes | None) -> ResponseHead:
     except BadMessage as problem:
         problem.status = 502
         raise
+    if not IS_COMPILED:
+        known_heads.remember_response(raw, head, charset)
     return head
 
 
-def _read_fields(raw: bytes, start: int, known: KnownLines, status: int) -> Scanned:
+def _read_fields(raw: bytes, start: int, known: KnownLines, judge: Callable[[list[bytes]], bool]) -> Scanned:
     """Sort the field lines behind a start line. What llhttp accepted once, line by line, it need not see again."""
     lines = raw[start:].split(b"\r\n")
     del lines[-2:]
-    scanned = known.recall(lines)
-    if scanned is None:
-        scanned = known.scan(lines, remember=_validate_fields(raw, start, status))
-    return scanned
+    return known.read(lines, judge)
 
 
-def _validate_fields(raw: bytes, start: int, status: int) -> bool:
-    """Let llhttp judge the field lines behind a start line it knows. False when it stopped at what `head` refuses."""
+def _judge_request_fields(lines: list[bytes]) -> bool:
+    return _judge_fields(lines, 400)
+
+
+def _judge_response_fields(lines: list[bytes]) -> bool:
+    return _judge_fields(lines, 502)
+
+
+def _judge_fields(lines: list[bytes], status: int) -> bool:
+    """Let llhttp judge field lines behind a start line it knows. False when it stopped at what `head` refuses."""
     try:
-        HttpRequestParser(None).feed_data(_LLHTTP_START + raw[start:])
+        HttpRequestParser(None).feed_data(b"\r\n".join((_LLHTTP_START, *lines, b"\r\n")))
     except HttpParserUpgrade:
         return True
     except HttpParserError as problem:

@@ -79,8 +79,8 @@ class Exchange(Tries):
         client = self.client
         table = self.env.snapshot
         host = head.host
-        if head.is_plain:
-            # PERF: no question about the path was left open: 61,800 -> 50,800 instructions an exchange, valgrind
+        if head.path:
+            # PERF: no question about the target was left open: 61,800 -> 50,800 instructions an exchange, valgrind
             self.raw_path, self.query = head.path, head.query
             named = host
         else:

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongdp.http1 import parser, scan
-from kongdp.http1.fields import REQUEST_FIELDS, NameKinds
+from kongdp.http1.fields import REQUEST_FIELDS, TE, NameKinds
 from kongdp.http1.messages import BadMessage
 from kongdp.http1.parser import HeadLimits, parse_request_head, parse_response_head
-from kongdp.http1.scan import KnownLines
+from kongdp.http1.scan import KnownLines, Scanned
 from tests.http1.test_kernel import LINES, request, response, values
 
 LIMITS = HeadLimits()
@@ -41,15 +41,28 @@ def test_heads_say_the_same_when_their_lines_are_known(
 
 
 def test_memory_of_lines_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long lines are not kept; when it is full it starts anew."""
+    """Long lines are not kept; when it is full it starts anew. Only lines that are not known are judged."""
     monkeypatch.setattr(scan, "KNOWN_LINES_MAX", 3)
     monkeypatch.setattr(scan, "KNOWN_LINE_BYTES_MAX", 8)
     known = KnownLines(NameKinds(REQUEST_FIELDS))
-    known.scan([b"a: 1", b"b: 123456"], remember=True)
+    asked: list[bytes] = []
+
+    def read(*lines: bytes, remember: bool = True) -> Scanned:
+        asked.clear()
+
+        def judge(new: list[bytes]) -> bool:
+            asked.extend(new)
+            return remember
+
+        return known.read(list(lines), judge)
+
+    read(b"a: 1", b"b: 123456")
     assert list(known) == [b"a: 1"]
-    known.scan([b"c: 1", b"d: 1", b"e: 1"], remember=True)
+    read(b"c: 1", b"d: 1", b"e: 1")
     assert list(known) == [b"e: 1"]
-    known.scan([b"f: 1"], remember=False)
+    read(b"f: 1", remember=False)
     assert list(known) == [b"e: 1"]
-    assert known.recall([b"e: 1", b"f: 1"]) is None
-    assert known.recall([b"e: 1"]) == (b"e: 1\r\n", [], 1)
+    assert read(b"f: 1", b"e: 1", b"te: x") == (b"f: 1\r\ne: 1\r\n", [(TE, b"x")], 3)
+    assert asked == [b"f: 1", b"te: x"], "a known line was judged again"
+    assert read(b"e: 1") == (b"e: 1\r\n", [], 1)
+    assert not asked
