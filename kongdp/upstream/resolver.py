@@ -77,9 +77,8 @@ class Resolution:
         for then in waiting:
             try:
                 then()
-            except (
-                Exception
-            ):  # a boundary between requests: what fails is the fault of one, and the others wait for nothing else
+            except Exception:
+                # a boundary between requests: what fails is the fault of one, and the others wait for nothing else
                 _log.exception("a request that waited for the address of %s failed", self.name)
 
 
