@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from kongdp.cli.console import complain, fail, fail_all, say
 from kongdp.cli.options import paths_of
+from kongdp.cli.running import check_access, signal_node
 from kongdp.process import state
+from kongdp.process.state import StateError
 from kongdp.settings import Paths, SettingsError
 
 POLL_INTERVAL_S: Final = 0.05
@@ -24,8 +26,11 @@ def health(arguments: argparse.Namespace) -> int:
     """Print one line for each process; 0 when all serve."""
     try:
         paths = paths_of(arguments)
+        check_access(paths)
     except SettingsError as error:
         return fail_all(error.problems)
+    except StateError as error:
+        return fail(str(error))
     node = state.find_running(paths)
     found = state.read_state(paths)
     if node is None or found is None:
@@ -60,8 +65,11 @@ def reload(arguments: argparse.Namespace) -> int:
     """Let the node read its settings again and wait for the outcome."""
     try:
         paths = paths_of(arguments)
+        check_access(paths)
     except SettingsError as error:
         return fail_all(error.problems)
+    except StateError as error:
+        return fail(str(error))
     node = state.find_running(paths)
     before = state.read_state(paths)
     if node is None or before is None:
@@ -69,7 +77,9 @@ def reload(arguments: argparse.Namespace) -> int:
     file = before.get("settings_file")
     if arguments.conf is not None and os.path.abspath(arguments.conf) != file:
         return fail(f"the running node reads {file or 'the default settings file'}; restart it to use another one")
-    os.kill(node.pid, signal.SIGHUP)
+    problem = signal_node(node, signal.SIGHUP)
+    if problem is not None:
+        return fail(problem)
     report = _wait_for_reload(paths, node, before["reload"]["count"])
     if report is None:
         return fail("the node did not finish the reload; see its error log")

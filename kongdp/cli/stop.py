@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from kongdp.cli.console import fail, fail_all, say
 from kongdp.cli.options import paths_of
+from kongdp.cli.running import check_access, signal_node
 from kongdp.process import state
 from kongdp.process.reload import AGENT_STOP_S, DRAIN_GRACE_S
-from kongdp.process.state import RunningNode
+from kongdp.process.state import RunningNode, StateError
 from kongdp.settings import Paths, SettingsError
 
 DRAIN_TIMEOUT_S: Final = 30.0  # where the node's own setting cannot be read
@@ -30,8 +31,11 @@ def stop(arguments: argparse.Namespace) -> int:
     """Stop the node that the options choose."""
     try:
         paths = paths_of(arguments)
+        check_access(paths)
     except SettingsError as error:
         return fail_all(error.problems)
+    except StateError as error:
+        return fail(str(error))
     if state.find_running(paths) is None and not _children(paths):
         return fail(f"no node is running in {paths.prefix}")
     problem = stop_running(paths)
@@ -45,13 +49,16 @@ def quit_node(arguments: argparse.Namespace) -> int:
     """Let the node finish; 1 when it has not in time."""
     try:
         paths = paths_of(arguments)
+        check_access(paths)
     except SettingsError as error:
         return fail_all(error.problems)
+    except StateError as error:
+        return fail(str(error))
     node = state.find_running(paths)
     if node is None:
         return fail(f"no node is running in {paths.prefix}")
     limit_s = _drain_limit(paths) if arguments.timeout is None else arguments.timeout
-    problem = _signal(node, signal.SIGQUIT)
+    problem = signal_node(node, signal.SIGQUIT)
     if problem is not None:
         return fail(problem)
     if not wait_for_end([node], limit_s):
@@ -69,7 +76,7 @@ def stop_running(paths: Paths) -> str | None:
     for number, limit_s in steps:
         targets = [node] if node is not None and number != signal.SIGKILL else processes
         for process in targets:
-            problem = _signal(process, number)
+            problem = signal_node(process, number)
             if problem is not None:
                 return problem
         if wait_for_end(processes, limit_s):
@@ -117,15 +124,3 @@ def _children(paths: Paths) -> list[RunningNode]:
 def _drain_limit(paths: Paths) -> float:
     found = state.read_state(paths) or {}
     return float(found.get("drain_timeout_s", DRAIN_TIMEOUT_S)) + DRAIN_GRACE_S + AGENT_STOP_S + MARGIN_S
-
-
-def _signal(process: RunningNode, number: int) -> str | None:
-    if not process.is_alive:
-        return None
-    try:
-        os.kill(process.pid, number)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        return f"no permission to signal the node (pid {process.pid}); it belongs to another user"
-    return None
