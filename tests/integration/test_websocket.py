@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,6 +20,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from kongdp.certs.contexts import load_pair
+from kongdp.proxy import deadlines
 from kongdp.proxy.exchange import Exchange
 from tests.support.certificates import make
 from tests.support.gateway import Gateway, running_gateway
@@ -36,6 +38,7 @@ UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+HOUR_MS = 3_600_000
 AGREED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
@@ -406,25 +409,36 @@ def test_tunnel_when_one_side_vanishes(reset_by: str) -> None:
 
 
 def test_tunnel_when_nothing_moves() -> None:
-    """read_timeout without a byte either way ends it; traffic one way keeps it."""
+    """read_timeout without a byte either way ends it; traffic one way keeps it. An hour that only the sweep is told of: a machine
+    that stands still for a moment changes nothing.
+    """
 
     async def story() -> None:
+        got = bytearray()
+
         async def script(upstream: Upstream, reader: Reader, writer: Writer) -> None:
             await upstream.read_head(reader)
             writer.write(AGREED)
-            await reader.read()
+            while data := await reader.read(100):
+                got.extend(data)
 
         async with (
             scripted_upstream(script) as upstream,
-            running_gateway(config(upstream.url, read_timeout=400, write_timeout=60000)) as gateway,
+            running_gateway(config(upstream.url, read_timeout=HOUR_MS, write_timeout=2 * HOUR_MS)) as gateway,
         ):
+            env = gateway.env
+            env.sweep_period_s = 0.0  # deadlines without the slack of a period
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             writer.write(UPGRADE)
             await reader.readuntil(b"\r\n\r\n")
-            for _ in range(10):
-                await asyncio.sleep(0.1)
-                writer.write(b"x")
-            assert not reader.at_eof()
+            env.sweep_period_s = 1.0
+            agreed_at = monotonic()
+            writer.write(b"x")
+            await until(lambda: got == b"x")
+            deadlines.sweep(env, agreed_at + HOUR_MS / 1000)
+            writer.write(b"y")
+            await until(lambda: got == b"xy")
+            deadlines.sweep(env, monotonic() + HOUR_MS / 1000)
             with contextlib.suppress(ConnectionError):
                 assert await asyncio.wait_for(reader.read(), 30) == b""
             writer.close()
