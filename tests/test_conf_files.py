@@ -1,6 +1,6 @@
 """The files of conf/, of the image and the README say only what kongdp knows: entities, settings, metrics, labels.
 
-conf/kongdp.conf is held by tests/test_settings.py.
+conf/kongdp.conf is held by tests/settings.
 """
 
 import json
