@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 from nicegui import Client, background_tasks, core, ui
-from nicegui.events import GenericEventArguments
+from nicegui.events import GenericEventArguments, handle_event
 from nicegui.page import page
 
 from kongdp.controlplane.console.visit import Visit
@@ -84,7 +84,7 @@ async def send(element: ui.element, event: str, arguments: Any) -> None:
     before = set(background_tasks.running_tasks)
     for listener in list(element._event_listeners.values()):
         if listener.type == event and listener.handler is not None:
-            listener.handler(GenericEventArguments(sender=element, client=element.client, args=arguments))
+            handle_event(listener.handler, GenericEventArguments(sender=element, client=element.client, args=arguments))
     # But for those that wait for the browser.
     tasks = [task for task in background_tasks.running_tasks - before if not task.get_name().startswith("fire")]
     if tasks:

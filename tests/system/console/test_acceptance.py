@@ -200,7 +200,7 @@ def _implementation(page: Page, upstream: str, picture: Take) -> str:
     picture(page, "04 Create Implementation, step 2")
     dialog.get_by_role("button", name="Create").click()
     # Nothing was made, and what is wrong stands at its field, in the step before.
-    expect(dialog.get_by_text("Error: invalid URL (host: invalid value: mock bin)")).to_be_visible()
+    expect(dialog.get_by_text("Error: invalid URL (host: invalid value: mock bin)")).to_be_in_viewport()
     dialog.get_by_label("URL *").fill(upstream)
     dialog.get_by_role("button", name="Next").click()
     expect(dialog.get_by_role("heading", name="Add a Route")).to_be_visible()

@@ -11,7 +11,7 @@ from tests.support.browser import settled, violations
 from tests.support.certificates import authority
 from tests.support.cluster import http as ask
 from tests.support.hostile import HOSTILE, PAYLOADS, TAGS, is_clean
-from tests.system.console.conftest import ConsolePlane, looked_at
+from tests.system.console.conftest import ConsolePlane, add_nodes, looked_at
 
 pytestmark = pytest.mark.system
 Visit = Callable[..., Page]
@@ -191,9 +191,12 @@ def test_history_and_back(console: ConsolePlane, visitor: Visit) -> None:
     service = group.add("services", {"name": "before", "host": "before.example"})
     path = f"{console.admin}/v2/control-planes/{group.id}/core-entities/services/{service['id']}"
     assert ask("PUT", path, {"name": "before", "host": "after.example"}).status == 200
+    add_nodes(console, group.id, [f"node-{number}" for number in range(12)])
     page = visitor(f"{group.page}/revisions")
     links = page.get_by_role("link", name=re.compile(r"^#\d+$"))
     expect(links).to_have_count(2)
+    # Of all, not of those on this page.
+    expect(page.get_by_text("0 of 12 have the newest configuration")).to_be_visible()
     links.last.click()
     expect(page.get_by_text("+ services before (created)")).to_be_visible()
     page.get_by_role("link", name="What has changed since").click()
@@ -240,7 +243,8 @@ def test_accounts_and_tokens(console: ConsolePlane, visitor: Visit) -> None:
     own = visitor("/me", "erin", "long enough for erin")
     settled(own).get_by_role("button", name="New access token").click()
     dialog(own, "New access token").get_by_label("Name *").fill("ci")
-    own.get_by_role("dialog").get_by_role("button", name="Create").click()
+    # A double click makes one.
+    own.get_by_role("dialog").get_by_role("button", name="Create").dblclick()
     token = own.locator("code", has_text="kdp_pat_").inner_text()
     own.get_by_role("button", name="Done").click()
     fields = {"Authorization": f"Bearer {token}"}

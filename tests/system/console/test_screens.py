@@ -19,6 +19,12 @@ Visit = Callable[..., Page]
 Take = Callable[[Page, str], None]
 
 FOCUS_ON_NAME = "document.activeElement.getAttribute('aria-label') === 'Name *'"
+# What has the focus, and whether one sees that it has: by a ring, or by the frame of a field.
+FOCUSED = """(() => {
+    const it = document.activeElement;
+    const isSeen = getComputedStyle(it).outlineStyle !== 'none' || it.closest('.q-field--focused') !== null;
+    return [(it.getAttribute('aria-label') || it.innerText || '').trim(), isSeen || it === document.body];
+})()"""
 
 
 class Seeded:
@@ -201,9 +207,8 @@ def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, 
     def tab_to(name: str) -> None:
         for _ in range(80):
             page.keyboard.press("Tab")
-            shown = page.evaluate(
-                "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || '').trim()"
-            )
+            shown, is_seen = page.evaluate(FOCUSED)
+            assert is_seen, f"the focus on {shown!r} cannot be seen"
             if shown.split("\n")[-1].startswith(name):
                 return
         raise AssertionError(f"no way to {name!r} by keyboard; it ends at {shown!r}")
@@ -227,7 +232,8 @@ def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, 
     expect(page.get_by_role("dialog")).to_be_visible()
     tab_to("Display name")
     page.keyboard.type("by keyboard")
-    enter("Create")
+    # As in every form.
+    page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="by keyboard", exact=True)).to_be_visible()
     settled(page)
     enter("New Version")

@@ -1,16 +1,19 @@
 """Buttons and links that look like them: one main action, quiet ones beside it, destructive ones in red. Cold."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from nicegui import events, ui
 
 OnClick = Callable[[], Any]
+# The second click of a double click is none: what was made once is not made twice.
+SINGLE_CLICK = "(event) => { if (event.detail < 2) emit(); }"
 
 
 def main_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
     """What most people came here to do."""
-    return _button(text, on_click, icon, "main-button")
+    return _acting_once(text, on_click, icon, "main-button")
 
 
 def telling_button(text: str, on_click: Callable[[Any], Any], tells: str) -> ui.button:
@@ -29,7 +32,7 @@ def quiet_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
 
 def danger_button(text: str, on_click: OnClick, *, icon: str = "") -> ui.button:
     """What destroys something; it asks first (`dialogs.confirm`)."""
-    return _button(text, on_click, icon, "danger-button")
+    return _acting_once(text, on_click, icon, "danger-button")
 
 
 def icon_button(icon: str, label: str, on_click: OnClick) -> ui.button:
@@ -60,6 +63,28 @@ def menu_button(text: str, choices: list[tuple[str, OnClick]]) -> ui.button:
     with button, ui.menu():
         for name, on_click in choices:
             ui.menu_item(name, on_click).props("role=menuitem")
+    return button
+
+
+def _acting_once(text: str, on_click: OnClick, icon: str, kind: str) -> ui.button:
+    """A button that takes no further click while it is at work."""
+    is_busy = False
+
+    async def run(_event: events.GenericEventArguments) -> None:
+        nonlocal is_busy
+        if is_busy:
+            return
+        is_busy = True
+        try:
+            result = on_click()
+            # A dialog is awaitable, too, which opens it: closing one returns it.
+            if inspect.iscoroutine(result):
+                await result
+        finally:
+            is_busy = False
+
+    button = _button(text, None, icon, kind)
+    button.on("click", run, js_handler=SINGLE_CLICK)
     return button
 
 

@@ -19,7 +19,8 @@ def dialog(title: str, *, is_wide: bool = False) -> Iterator[ui.dialog]:
     with ui.dialog(value=True).props('transition-duration="100"') as shown:
         shown.props["aria-label"] = title
         shown.on("hide", lambda: shown.delete())
-        with ui.element("div").classes("dialog wide" if is_wide else "dialog"):
+        with ui.element("div").classes("dialog wide" if is_wide else "dialog") as box:
+            box.on("keydown.enter", js_handler="(event) => consoleEnter(event)")
             with ui.element("h2").classes("dialog-title"):
                 ui.label(title)
             yield shown

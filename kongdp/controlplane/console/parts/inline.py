@@ -1,6 +1,7 @@
 """Text that is edited where it stands: a click on it, or on its pencil, makes it a field.
 
-Enter or the checkmark saves, Escape gives up; what the API says is wrong stands at the field. Cold.
+Enter, the checkmark or (of a line of text) a click elsewhere saves, Escape gives up; what the API says is wrong stands
+at the field. Cold.
 Source: walkthrough, section 3.
 """
 
@@ -13,6 +14,11 @@ from kongdp.controlplane.console.parts.buttons import icon_button
 from kongdp.controlplane.console.visit import said
 
 Save = Callable[[str], Awaitable[None]]
+# The two buttons beside the field say themselves what is to be done; a page that is left says nothing.
+ELSEWHERE = """(event) => {
+    const box = event.target.closest(".inline-text");
+    if (document.hasFocus() && !box.contains(event.relatedTarget)) emit();
+}"""
 
 
 class InlineText:
@@ -25,6 +31,8 @@ class InlineText:
     ) -> None:
         self._text = text
         self._save = save
+        # A field that is left because it was saved is not saved again.
+        self._is_saving = False
         with ui.element("div").classes("inline-text") as self._reading:
             with ui.element(tag).classes("editable").on("click", self._edit):
                 ui.label(text or shown)
@@ -36,6 +44,7 @@ class InlineText:
             icon_button("close", f"Leave {name} as it was", self._give_up)
         if not is_long:
             self._field.on("keydown.enter", self._done)
+            self._field.on("blur", self._done, js_handler=ELSEWHERE)
         self._field.on("keydown.escape", self._give_up)
         self._editing.visible = False
 
@@ -55,9 +64,14 @@ class InlineText:
         if typed == self._text:
             self._read()
             return
+        if self._is_saving:
+            return
+        self._is_saving = True
         try:
             await self._save(typed)
         except RefusedError as error:
             if error.status == 401:
                 raise
             self._field.error = next(iter(error.fields.values()), said(error))
+        finally:
+            self._is_saving = False

@@ -35,8 +35,8 @@ ROLL_OUT_COLUMNS = (
 # Of one comparison; the API has them all.
 CHANGES_SHOWN = 200
 MARKS = {"create": "+", "delete": "−", "update": "~"}
-# What changes by itself with every edit, and says nothing.
-SILENT = frozenset(("updated_at",))
+# What the control plane sets by itself, and says nothing.
+SILENT = frozenset(("created_at", "updated_at"))
 HIDDEN = "(hidden)"
 SECRETS = frozenset(("key", "password", "secret", "client_secret", "cert_alt", "key_alt"))
 
@@ -85,15 +85,12 @@ async def _roll_out(visit: Visit, found: Mapping[str, Any]) -> None:
     path = at("/v2/control-planes/{}/nodes", found["id"])
 
     async def fetch(wanted: Wanted) -> tuple[list[Row], int]:
-        listed = await visit.ask.unattended().get(path, page_size=wanted.size, page_number=wanted.number)
-        has_it = sum(1 for node in listed["items"] if node["in_sync"])
-        total = listed["page"]["total_count"]
-        on_page = len(listed["items"])
-        scope = "" if on_page == total else f" of the {on_page} shown ({total} in all)"
-        progress.text = (
-            f"{has_it} of {on_page}{scope} have the newest configuration" if total else "No runtime instances"
-        )
-        return [_node_row(found["id"], node) for node in listed["items"]], total
+        ask = visit.ask.unattended()
+        listed = await ask.get(path, page_size=wanted.size, page_number=wanted.number)
+        # All of the group's, whatever page of them is shown.
+        groups = (await ask.get("/v2/live"))["groups"]
+        progress.text = next((_progress(each) for each in groups if each["id"] == found["id"]), "")
+        return [_node_row(found["id"], node) for node in listed["items"]], listed["page"]["total_count"]
 
     with layout.card("Roll-out"):
         with layout.section("Roll-out") as side:
@@ -103,6 +100,12 @@ async def _roll_out(visit: Visit, found: Mapping[str, Any]) -> None:
         await table.refresh()
     with side:
         Live(table.refresh)
+
+
+def _progress(group: Mapping[str, Any]) -> str:
+    if not group["nodes"]:
+        return "No runtime instances"
+    return f"{number(group['in_sync'])} of {number(group['nodes'])} have the newest configuration"
 
 
 def _node_row(group_id: str, node: Mapping[str, Any]) -> Row:

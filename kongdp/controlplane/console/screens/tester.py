@@ -26,8 +26,10 @@ async def route_tester(visit: Visit, group: str, method: str = "GET", url: str =
     with layout.card("Request"):
         ui.label(ABOUT).classes("hint")
         with ui.element("div").classes("form"):
-            form.text("method", "Method", method, is_required=True)
-            form.text("url", "URL", url or USUAL_URL, hint="As a client would ask for it", is_required=True)
+            lines_of_text = (
+                form.text("method", "Method", method, is_required=True),
+                form.text("url", "URL", url or USUAL_URL, hint="As a client would ask for it", is_required=True),
+            )
             form.lines("header", "Header fields", fields.splitlines(), hint="name: value, one a line")
             form.problem()
 
@@ -37,6 +39,8 @@ async def route_tester(visit: Visit, group: str, method: str = "GET", url: str =
                 lines = "\n".join(values["header"])
                 ui.navigate.to(visit.address(method=values["method"], url=values["url"], fields=lines))
 
+        for each in lines_of_text:
+            each.on("keydown.enter", ask)
         with ui.element("div").classes("actions"):
             main_button("Find route", ask, icon="alt_route")
     if url:

@@ -1,4 +1,4 @@
-// The few things that only a browser can do: copy, notice that its tab is hidden, notice that the connection is gone.
+// The few things that only a browser can do: copy, press the main button, scroll, notice that its tab is hidden, notice that the connection is gone.
 async function consoleCopy(event) {
   const button = event.currentTarget ?? event.target.closest("button");
   const box = button.closest(".code, .copyable");
@@ -35,6 +35,22 @@ function consoleMoment(id, isUtc) {
   const text = getHtmlElement(id)?.querySelector("input")?.value ?? getHtmlElement(id)?.value ?? "";
   return text && new Date(isUtc ? `${text}Z` : text).toISOString().replace(/:00\.000Z$/, "Z");
 }
+
+// Enter in a line of text is the dialog's main button, as in every form.
+function consoleEnter(event) {
+  const { tagName, role, type } = event.target;
+  if (tagName !== "INPUT" || role === "combobox" || type === "checkbox" || event.isComposing) return;
+  const buttons = event.currentTarget.querySelectorAll(".dialog-actions :is(.main-button, .danger-button)");
+  const main = [...buttons].find((button) => button.offsetParent !== null);
+  if (main === undefined) return;
+  event.preventDefault();
+  main.click();
+}
+
+// What has the focus is seen, with what is said about it: Quasar focuses its fields without scrolling to them.
+document.addEventListener("focusin", (event) => {
+  requestAnimationFrame(() => event.target.closest(".q-field")?.scrollIntoView({ block: "nearest" }));
+});
 
 document.addEventListener("visibilitychange", () => {
   if (window.socket?.connected) emitEvent("console-seen", !document.hidden);
