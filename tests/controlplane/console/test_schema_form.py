@@ -9,6 +9,7 @@ from nicegui import ui
 
 from kongdp.controlplane.api.core_entities import problem_of
 from kongdp.controlplane.console.asking import Answer, RefusedError, refused
+from kongdp.controlplane.console.parts.entity_form import merged
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.schema_form import AUTOMATIC, SchemaForm, label_of
 from kongdp.entities.schemas import SCHEMAS
@@ -77,6 +78,11 @@ def test_an_edited_row_sends_its_changes() -> None:
         form.fields["methods"].element.value = ""
         form.fields["service"].element.value = ""
         assert made.body() == {"paths": ["/a", "/c"], "methods": None, "service": None}
+        form.fields["service"].element.value = "orders"
+        change = made.body()
+        assert change is not None
+        assert change["service"] == {"name": "orders"}
+        assert merged(row, change)["service"] == {"name": "orders"}
 
     on_a_page(act)
 
@@ -183,3 +189,5 @@ def test_a_complaint_about_a_switch_goes_with_its_change() -> None:
 def test_names_become_labels() -> None:
     """As people read them."""
     assert label_of("config.limit_by") == "Limit by"
+    assert label_of("https_redirect_status_code") == "HTTPS redirect status code"
+    assert label_of("custom_id") == "Custom ID"

@@ -4,6 +4,7 @@ In: a record of the API (points of start, code, count).  Out: options; pure but 
 legend has the code and its count, and the list beside the graph has every figure. Cold.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,7 +52,12 @@ def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) ->
         "useUTC": is_utc,
         "animation": False,
         "grid": {"left": 8, "right": 12, "top": 12, "bottom": 34, "containLabel": True},
-        "legend": {"bottom": 0, "icon": "roundRect", "textStyle": {"color": GREY}},
+        "legend": {
+            "bottom": 0,
+            "icon": "roundRect",
+            "textStyle": {"color": GREY},
+            ":formatter": f"(code) => ({json.dumps(_with_counts(counts))})[code]",
+        },
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}, "confine": True},
         "xAxis": {
             "type": "time",
@@ -67,6 +73,10 @@ def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) ->
         },
         "series": series,
     }
+
+
+def _with_counts(counts: Mapping[int, Mapping[int, int]]) -> dict[str, str]:
+    return {str(code): f"{code}: {sum(found.values()):,}" for code, found in counts.items()}
 
 
 def pulse(points: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -154,11 +154,14 @@ def _show_once(fields: ui.element, buttons: ui.element, kind: Kind, secret: str,
 
 
 def merged(row: Entity, change: Entity) -> dict[str, Any]:
-    """A row with changes in it, as it can be sent back: without what the control plane sets itself."""
+    """A row with changes in it, as it can be sent back: without what the control plane sets itself.
+
+    Records are merged; a reference ({"id": ...}) is replaced, since the new one may be a name.
+    """
     whole = {name: value for name, value in row.items() if name not in AUTOMATIC}
     for name, value in change.items():
         before = whole.get(name)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and set(before) != {"id"}:
             whole[name] = merged(before, value)
         else:
             whole[name] = value

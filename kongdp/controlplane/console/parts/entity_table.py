@@ -51,8 +51,8 @@ class EntityTable:
         if self._is_child:
             ui.label("None yet").classes("hint")
             return
-        states.empty(f"No {self._kind.title} yet", self._kind.about, icon="inbox")
-        self.add_button()
+        action = f"New {self._kind.one}" if self._may_edit else ""
+        states.empty(f"No {self._kind.title} yet", self._kind.about, action=action, on_click=self._create)
 
     async def _create(self) -> None:
         await entity_form.create(self._place, self._kind, self.table.refresh)

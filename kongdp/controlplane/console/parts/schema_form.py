@@ -8,6 +8,7 @@ Cold. Source: Kong's schema language, kong/db/schema/init.lua.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,15 @@ AUTOMATIC = frozenset(("id", "created_at", "updated_at", "ws_id", "cache_key"))
 LONG_TEXTS = frozenset(("cert", "key", "cert_alt", "key_alt", "metadata", "rsa_public_key", "cert_digest"))
 SECRET_TEXTS = frozenset(("password", "secret", "client_secret", "redis_password"))
 SCALARS = frozenset(("string", "integer", "number"))
+# Words that people do not write like other words.
+WRITTEN = {
+    **{each: each.upper() for each in ("ai", "ca", "http", "https", "id", "json", "jwk", "pem", "rsa", "sni", "srv")},
+    **{each: each.upper() for each in ("ssl", "tcp", "tls", "ttl", "uri", "url")},
+    "lua": "Lua",
+    "snis": "SNIs",
+}
+# What else than its id tells an entity from all others; a certificate has nothing.
+NAMES = {"services": "name", "routes": "name", "upstreams": "name", "key_sets": "name", "consumers": "username"}
 
 
 class SchemaForm:
@@ -77,7 +87,7 @@ def _held(row: Any, name: str, schema: Schema) -> Any:
 
 def label_of(name: str) -> str:
     """A field's name as people read it: "config.limit_by" -> "Limit by"."""
-    words = name.rpartition(".")[2].replace("_", " ")
+    words = " ".join(WRITTEN.get(word, word) for word in name.rpartition(".")[2].split("_"))
     return words[:1].upper() + words[1:]
 
 
@@ -155,9 +165,26 @@ def _pairs(form: Form, name: str, schema: Schema, value: Any) -> None:
 
 def _foreign(form: Form, name: str, schema: Schema, value: Any) -> None:
     held = value.get("id", "") if isinstance(value, Mapping) else ""
-    kind = str(schema.get("reference", "")).replace("_", " ").removesuffix("s")
-    form.text(name, _label(name, schema), held, hint=f"ID of a {kind}; empty: none")
-    form.read_with(name, lambda raw: {"id": str(raw).strip()} if str(raw or "").strip() else None)
+    reference = str(schema.get("reference", ""))
+    kind, called = reference.replace("_", " ").removesuffix("s"), NAMES.get(reference)
+    hint = f"{called.capitalize()} or ID" if called else "ID"
+    hint += f" of a {kind}" + ("" if schema.get("required") else "; empty: none")
+    form.text(name, _label(name, schema), held, hint=hint)
+
+    def read(raw: Any) -> dict[str, str] | None:
+        typed = str(raw or "").strip()
+        if not typed:
+            return None
+        return {called: typed} if called and not _is_id(typed) else {"id": typed}
+
+    form.read_with(name, read)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def _json(form: Form, name: str, schema: Schema, value: Any) -> None:

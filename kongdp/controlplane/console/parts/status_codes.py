@@ -62,8 +62,10 @@ class StatusCodes:
         *,
         title: str = "Status Codes",
         query: Mapping[str, str] | None = None,
+        counted: str = "matches a route of this version",
     ) -> None:
         self._visit = visit
+        self._counted = counted
         self._path = path
         self._query = dict(query or {})
         self._title = title
@@ -189,7 +191,7 @@ class StatusCodes:
         if not record["total"]:
             states.empty(
                 f"No requests {self._when(record)}",
-                "Every request that matches a route of this version is counted here, also those that are refused.",
+                f"Every request that {self._counted} is counted here, also those that are refused.",
                 icon="bar_chart",
             )
         elif self._is_list:

@@ -68,14 +68,15 @@ async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: Shown)
     if visit.may("editor", owner["id"]):
         with actions:
             _menu(place, kind, row, of_kind)
-    _facts(owner["id"], kind, row)
+    await _facts(place, kind, row)
     below = Place(visit.ask, owner["id"], kind, row)
     for path in kind.children:
         await children(visit, below, KINDS[path])
     if kind.path in ("routes", "services"):
         record = at("/v2/control-planes/{}/activity", owner["id"])
         query = {kind.path.removesuffix("s"): row["id"]}
-        codes = StatusCodes(visit, record, status, query=query)
+        counted = "matches this route" if kind.path == "routes" else "matches a route of this Gateway service"
+        codes = StatusCodes(visit, record, status, query=query, counted=counted)
         await codes.show()
     _written(visit, owner["id"], kind, row)
 
@@ -96,14 +97,15 @@ def _menu(place: Place, kind: Kind, row: Entity, of_kind: str) -> None:
     )
 
 
-def _facts(group_id: str, kind: Kind, row: Entity) -> None:
+async def _facts(place: Place, kind: Kind, row: Entity) -> None:
     pairs = [("ID", str(row["id"]))]
     links = []
     for name, value in row.items():
         if name in AUTOMATIC or value in (None, [], {}) or name == "name":
             continue
         if name in PARENTS and isinstance(value, Mapping):
-            links.append((name, value))
+            parent = await place.ask.get(place.path(KINDS[PARENTS[name]], value))
+            links.append((name, parent))
         else:
             pairs.append((label_of(name), LONG if name in LONG_TEXTS else _told(value)))
     pairs += [("Created", moment(row.get("created_at"))), ("Modified", moment(row.get("updated_at")))]
@@ -111,8 +113,8 @@ def _facts(group_id: str, kind: Kind, row: Entity) -> None:
         facts(pairs)
         with ui.element("div").classes("actions"):
             for name, value in links:
-                with layout.link(address_of(group_id, PARENTS[name], value)):
-                    ui.label(f"{label_of(name)} {value['id']}")
+                with layout.link(address_of(place.group_id, PARENTS[name], value)):
+                    ui.label(f"{label_of(name)} {name_of(value)}")
 
 
 def _told(value: Any) -> str:

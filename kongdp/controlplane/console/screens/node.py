@@ -52,7 +52,8 @@ async def node(
     _status(visit, path, found)
     await _certificates(visit, owner, found, page)
     record = at("/v2/control-planes/{}/activity", owner["id"])
-    await StatusCodes(visit, record, Shown(frame, start, end, view, zone), query={"node": node}).show()
+    shown = Shown(frame, start, end, view, zone)
+    await StatusCodes(visit, record, shown, query={"node": node}, counted="reaches this instance").show()
 
 
 def _status(visit: Visit, path: str, found: dict[str, Any]) -> None:

@@ -63,7 +63,8 @@ async def overview(
     _versions(visit, found, versions)
     await _document(visit, found)
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
-    await StatusCodes(visit, path, Shown(frame, start, end, view, zone), title="Traffic").show()
+    shown, counted = Shown(frame, start, end, view, zone), "matches a route of one of the versions"
+    await StatusCodes(visit, path, shown, title="Traffic", counted=counted).show()
 
 
 async def _save(visit: Visit, service: Mapping[str, Any], **change: str) -> None:

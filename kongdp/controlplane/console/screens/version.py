@@ -262,7 +262,7 @@ def _rename(visit: Visit, found: Mapping[str, Any]) -> None:
 
 
 def _going(made: Mapping[str, Any]) -> list[str]:
-    goes = [f"the Gateway service {made['service'].get('name')}"]
+    goes = [f"the Gateway service {made['service'].get('name')} and its plugins"]
     return goes + [f"the route {route.get('name') or route['id']} and its plugins" for route in made["routes"]]
 
 
