@@ -367,7 +367,11 @@ def test_a_certificate_made_for_a_host_that_cannot_enrol(tmp_path: Path) -> None
         listed = (await served.call("GET", "/v2/control-planes/default/nodes"))[1]["items"]
         assert [(each["id"], each["connected"]) for each in listed] == [(pair.node_id, True)]
         issued = (await served.call("GET", "/v2/control-planes/default/node-certificates"))[1]["items"]
-        assert [each["node"] for each in issued] == [pair.node_id]
+        assert [(each["node"], each["is_renewed"]) for each in issued] == [(pair.node_id, False)]
+        # It is in the node's settings, where the node cannot put another: nobody is told that it was asked to.
+        path = f"/v2/control-planes/default/nodes/{pair.node_id}/renew-certificate"
+        status, refusal = await served.call("POST", path)
+        assert (status, "cluster_cert" in refusal["message"]) == (409, True)
         secret = made["key"].splitlines()[1].encode()
         assert not any(secret in path.read_bytes() for path in tmp_path.rglob("*.db*"))
         with pytest.raises(AssertionError):

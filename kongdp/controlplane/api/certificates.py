@@ -3,6 +3,7 @@
 In: HTTP.  Out: JSON; rows are `ledger`'s, a renewal is the node's to do. Cold. Source: ours; walkthrough section 8.4.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -44,13 +45,18 @@ def make_router(plane: Plane) -> APIRouter:
         """Ask a node for a new certificate. It makes a new key and enrols with the present one; traffic goes on."""
         found = await find_group(plane, group)
 
-        def read() -> Node | None:
+        def read() -> tuple[Node | None, Sequence[sa.Row[Any]]]:
             with plane.database.read() as connection:
-                return nodes.find(connection, node_id)
+                newest, _total = ledger.issued(connection, found.id, node_id=node_id, size=1, skip=0)
+                return nodes.find(connection, node_id), newest
 
-        node = await plane.database.run(read)
+        node, newest = await plane.database.run(read)
         if node is None or node.group_id != found.id:
             raise ApiError(404, f"there is no node {node_id!r} in this group")
+        if any(not _is_renewed(row) for row in newest):
+            raise ApiError(
+                409, "the node's certificate is in its settings (cluster_cert): put another one in its place"
+            )
         if not plane.hub.ask_renewal(node_id):
             said = "the node is not connected here with a certificate of this control plane, so it cannot be asked"
             raise ApiError(409, said)
@@ -77,4 +83,10 @@ def _shown(row: sa.Row[Any], names: dict[str, str], now: float) -> dict[str, Any
         "issued_to": row.issued_to,
         "revoked_at": row.revoked_at,
         "state": state,
+        "is_renewed": _is_renewed(row),
     }
+
+
+def _is_renewed(row: sa.Row[Any]) -> bool:
+    """Whether the node that has it gets its next one by itself."""
+    return not str(row.issued_to).startswith(ledger.GENERATED)

@@ -278,7 +278,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
                     plane.authority,
                     found.id,
                     lifetime_s=plane.options.certificate_lifetime_s,
-                    issued_to=f"user {actor_of(request)}",
+                    issued_to=f"{ledger.GENERATED}{actor_of(request)}",
                     now=plane.clock(),
                 )
 

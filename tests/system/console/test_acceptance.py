@@ -3,6 +3,7 @@
 The steps are its numbers. The copied command is run as copied, on a terminal, with the stand-in for docker.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import Watch, new_context, settled, sign_in, violations
-from tests.support.cluster import DataPlane, kongdp, wait_for
+from tests.support.cluster import DataPlane, environment, kongdp, wait_for
 from tests.support.cluster import http as ask
 from tests.system.console.conftest import ConsolePlane, Docker
 
@@ -330,24 +331,25 @@ def _control_plane_stops(page: Page, plane: ConsolePlane, docker: Docker, pictur
 
 
 def _node_by_hand(page: Page, node: DataPlane, picture: Take) -> None:
-    """8.2: a certificate that is shown once, files and settings as the page says; with them a data plane is Connected."""
+    """8.2: a certificate that is shown once, with a script; where it is run a data plane is Connected."""
     page.get_by_role("link", name="Configure Runtime").first.click()
     page.get_by_role("link", name="Linux").click()
     settled(page).get_by_role("button", name="Generate Certificate").click()
-    texts: dict[str, str] = {}
-    for name in ("tls.crt", "tls.key", "ca.crt"):
-        text = page.get_by_label(f"save as {name}").locator("code")
-        expect(text).to_contain_text("-----END")
-        texts[name] = text.inner_text()
-    settings = page.get_by_label("kongdp.conf").locator("code")
-    expect(settings).to_contain_text("node_id = ")
-    texts["kongdp.conf"] = settings.inner_text().replace("/etc/kongdp/", f"{node.prefix}/")
+    page.get_by_role("button", name="Copy Script").click()
     picture(page, "12 Configure New Runtime, Linux")
-    for name, text in texts.items():
-        (node.prefix / name).write_text(text + "\n")
+    script: str = page.evaluate("navigator.clipboard.readText()")
     page.reload()
     expect(settled(page).get_by_text("-----BEGIN")).to_have_count(0)
-    done = kongdp("start", "-c", str(node.prefix / "kongdp.conf"), env=node.env)
+    # The directory is the administrator's on a real host.
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", script.replace("/etc/kongdp", str(node.prefix))],
+        env=environment(node.env | {"PATH": programs}),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr + node.log()
     page.get_by_role("link", name="Done").click()
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()

@@ -26,8 +26,24 @@ def declaration(entities: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if loose:
         rows["routes"] = loose
     body = {"_format_version": FORMAT, **{name: found for name, found in rows.items() if found}}
-    text: str = yaml.safe_dump(body, sort_keys=False, default_flow_style=False, allow_unicode=True)
+    return yaml_text(body)
+
+
+def yaml_text(*documents: Mapping[str, Any]) -> str:
+    """YAML as people write it: a text of several lines (a certificate, say) line by line, nothing by reference."""
+    text: str = yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
     return text
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.Node:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def curl(method: str, url: str, body: str = "") -> str:

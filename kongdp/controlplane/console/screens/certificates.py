@@ -26,10 +26,14 @@ NODE_COLUMNS = (
     Column("serial", "Serial", "code"),
 )
 COLUMNS = (Column("host", "Host", "link"), *NODE_COLUMNS, Column("actions", "Actions", "actions"))
-ABOUT = "Each data plane has a certificate of its own and renews it by itself before it ends."
+ABOUT = (
+    "Each data plane has a certificate of its own. One that enrolled renews it by itself before it ends; one that was "
+    "generated is replaced by hand."
+)
 # A renewal takes a node about a second.
 PERIOD_S = 3.0
 RENEW = [{"key": "renew", "text": "Renew now"}]
+REPLACE = [{"key": "replace", "text": "Replace"}]
 
 
 @screen("/certificates", title="Certificates", menu="certificates")
@@ -56,7 +60,7 @@ async def certificates(visit: Visit, group: str = "", page: int = 1) -> None:
             page=page,
             address=visit.address,
             empty=lambda: _nothing(visit, current["id"]),
-            act=lambda _act, key: renew(visit, current["id"], key.partition(" ")[0]),
+            act=lambda act, key: _act(visit, current["id"], act, key.partition(" ")[0]),
         )
         await table.refresh()
         with side:
@@ -104,7 +108,7 @@ def _row(group_id: str, each: Mapping[str, Any], now: float, *, may_renew: bool)
         "issued": each["issued_to"],
         "serial": each["serial"][:16],
         "serial_title": each["serial"],
-        "actions": RENEW if may_renew and each["hostname"] else [],
+        "actions": (RENEW if each["is_renewed"] else REPLACE) if may_renew and each["hostname"] else [],
     }
 
 
@@ -112,6 +116,13 @@ def _state(each: Mapping[str, Any], now: float) -> Row:
     if each["state"] == "revoked":
         return pill_cells("state", "Revoked", "bad", moment(each["revoked_at"]))
     return certificate_cells("state", each["not_after"], now)
+
+
+async def _act(visit: Visit, group_id: str, act: str, node_id: str) -> None:
+    if act == "renew":
+        await renew(visit, group_id, node_id)
+    else:
+        ui.navigate.to(at("/runtimes/{}/configure", group_id) + "?tab=linux")
 
 
 async def renew(visit: Visit, group_id: str, node_id: str) -> None:

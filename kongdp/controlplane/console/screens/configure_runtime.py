@@ -1,7 +1,8 @@
-"""**Configure New Runtime**: one command for Docker, certificates and settings for Linux and Kubernetes, **Done**. Cold.
+"""**Configure New Runtime**: one command for Docker, a certificate and a script for Linux and Kubernetes, **Done**. Cold.
 
-House rules: the command has no secret in it (the script asks for the password, or takes a one-time token from a file).
-A generated certificate is shown once; nothing of it is kept but its number. Source: walkthrough, section 8.
+House rules: the command for Docker has no secret in it (the script asks for the password, or takes a one-time token from
+a file). A generated certificate is shown once, with the script that has it; nothing of it is kept but its number.
+Source: walkthrough, section 8; the objects for Kubernetes are those of conf/kubernetes.yaml.
 """
 
 import re
@@ -16,6 +17,7 @@ from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts.buttons import main_button, main_link
 from kongdp.controlplane.console.parts.code import code
+from kongdp.controlplane.console.parts.declaration import yaml_text
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.screens.group import MANAGER
 from kongdp.controlplane.console.visit import Visit, screen
@@ -32,6 +34,12 @@ HOST = re.compile(r"[A-Za-z0-9_.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\]:\d+")
 # Where a data plane takes the counter listener to be when nothing is said.
 TELEMETRY_PORT = 8006
 NAME_INSIDE = "kongdp-control-plane"
+# Where a script puts settings and certificate: on a host, and in a pod.
+DIRECTORY, MOUNT = "/etc/kongdp", "/etc/kongdp/cluster"
+# Ends the files in a script; a line of PEM, of settings or of YAML is never this.
+END = "END_OF_FILE"
+STATUS_PORT = 8007
+LABELS = {"app.kubernetes.io/name": "kongdp", "app.kubernetes.io/component": "data-plane"}
 
 
 @screen("/runtimes/{group}/configure", title="Configure New Runtime", menu="runtimes")
@@ -119,7 +127,9 @@ def _docker(visit: Visit, group: Mapping[str, Any], place: str, port: int) -> No
 def _by_hand(visit: Visit, group: Mapping[str, Any], place: str, tab: str) -> None:
     with ui.element("h2"):
         ui.label("Step 1. Create Certificates")
-    ui.label("Generate the certificate, copy its parts and save them on the host. They are shown once.")
+    ui.label(
+        "Generate the certificate of one data plane. It is shown once: copy the script of step 2 or save the files."
+    )
     parts = ui.element("div").classes("form")
 
     async def generate() -> None:
@@ -127,9 +137,10 @@ def _by_hand(visit: Visit, group: Mapping[str, Any], place: str, tab: str) -> No
         parts.clear()
         with parts:
             for key, name, file in FILES:
-                code(made[key], label=f"{name}: save as {file}")
+                code(made[key], label=f"{name}: save as {file}", is_folded=True)
         settings.clear()
         with settings:
+            _script(group, place, tab, made)
             _settings(group, place, tab, made["node_id"])
         button.text = "Generate Another Certificate"
 
@@ -138,19 +149,111 @@ def _by_hand(visit: Visit, group: Mapping[str, Any], place: str, tab: str) -> No
         ui.label("Step 2. Configuration Parameters")
     settings = ui.element("div").classes("form")
     with settings:
+        ui.label("Each certificate is for one data plane, whose node_id appears here with it.").classes("hint")
         _settings(group, place, tab, "")
 
 
-def _settings(group: Mapping[str, Any], place: str, tab: str, node_id: str) -> None:
-    if not node_id:
-        ui.label("Each certificate is for one data plane, whose node_id appears here with it.").classes("hint")
+def _script(group: Mapping[str, Any], place: str, tab: str, made: Mapping[str, Any]) -> None:
+    """All of it in one piece: run it, and the data plane is there."""
     if tab == "linux":
-        ui.label("Put this into kongdp.conf, then start the node again.")
+        ui.label("Run this on the host, where kongdp is installed, as the user that it runs as.")
+        code(linux_script(group, place, made), button="Copy Script", label="Script", is_folded=True)
+    else:
+        ui.label("Run this where kubectl reaches the cluster, in the namespace of your choice.")
+        code(kubernetes_script(group, place, made), button="Copy Script", label="Script", is_folded=True)
+        ui.label("For several replicas let every pod enrol by itself: conf/kubernetes.yaml does.").classes("hint")
+
+
+def _settings(group: Mapping[str, Any], place: str, tab: str, node_id: str) -> None:
+    if tab == "linux":
+        ui.label(
+            f"Or by hand: save the files in {DIRECTORY}, put this into kongdp.conf there, and start the node again."
+        )
         code(settings_text(group, place, node_id), label="kongdp.conf")
     else:
-        ui.label("Put the files into the secret kong-cluster-cert and this into values.yaml, then run helm upgrade.")
+        ui.label("With Helm: put the files into the secret kong-cluster-cert and this into values.yaml.")
         code(values_text(group, place, node_id), label="values.yaml")
-        ui.label("For several replicas let every pod enrol by itself: conf/kubernetes.yaml does.").classes("hint")
+        code(HELM, label="Commands")
+
+
+HELM = """kubectl create secret generic kong-cluster-cert --from-file=tls.crt --from-file=tls.key --from-file=ca.crt
+helm upgrade --install my-kong kong/kong --values ./values.yaml"""
+
+
+def linux_script(group: Mapping[str, Any], place: str, made: Mapping[str, Any]) -> str:
+    """Files that their owner alone reads, and the start; a shell that it is pasted into stays as it was, whatever fails."""
+    files = {file: str(made[key]).strip() for key, _name, file in FILES}
+    files["kongdp.conf"] = settings_text(group, place, str(made["node_id"]))
+    written = [f"cat >{DIRECTORY}/{name} <<'{END}'\n{text}\n{END}" for name, text in files.items()]
+    start = f") && kongdp start -c {DIRECTORY}/kongdp.conf"
+    return "\n".join(["(", "set -eu", "umask 077", f"mkdir -p {DIRECTORY}", *written, start])
+
+
+def kubernetes_script(group: Mapping[str, Any], place: str, made: Mapping[str, Any]) -> str:
+    """The objects of one data plane, applied."""
+    return f"kubectl apply -f - <<'{END}'\n{yaml_text(*kubernetes_objects(group, place, made))}{END}"
+
+
+def kubernetes_objects(group: Mapping[str, Any], place: str, made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A secret with the certificate, one pod that has it, and the Service in front of all data planes."""
+    name = f"kongdp-data-plane-{str(made['node_id'])[:8]}"
+    own = {**LABELS, "app.kubernetes.io/instance": name}
+    names = settings_of(group, place, str(made["node_id"]), MOUNT)
+    env = [{"name": f"KONG_{key.upper()}", "value": value} for key, value in names.items()]
+    env.append({"name": "KONG_STATUS_LISTEN", "value": f"0.0.0.0:{STATUS_PORT}"})
+    container = {
+        "name": "data-plane",
+        "image": "kongdp",
+        "args": ["run"],
+        "env": env,
+        "ports": [
+            {"name": "proxy", "containerPort": 8000},
+            {"name": "proxy-tls", "containerPort": 8443},
+            {"name": "status", "containerPort": STATUS_PORT},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/status/ready", "port": "status"}},
+        "livenessProbe": {"httpGet": {"path": "/status", "port": "status"}, "initialDelaySeconds": 30},
+        "volumeMounts": [{"name": "cluster", "mountPath": MOUNT, "readOnly": True}],
+    }
+    # The image's user, 1000, reads the secret as a member of its group.
+    pod = {
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
+        "containers": [container],
+        "volumes": [{"name": "cluster", "secret": {"secretName": name, "defaultMode": 0o440}}],
+    }
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": own},
+            "stringData": {file: str(made[key]) for key, _name, file in FILES},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "labels": own},
+            # Never two at a time: they would be one node.
+            "spec": {
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": own},
+                "template": {"metadata": {"labels": own}, "spec": pod},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "kongdp-proxy"},
+            "spec": {
+                "type": "LoadBalancer",
+                "selector": LABELS,
+                "ports": [
+                    {"name": "http", "port": 80, "targetPort": "proxy"},
+                    {"name": "https", "port": 443, "targetPort": "proxy-tls"},
+                ],
+            },
+        },
+    ]
 
 
 def settings_of(group: Mapping[str, Any], place: str, node_id: str, directory: str) -> dict[str, str]:
@@ -172,7 +275,7 @@ def settings_of(group: Mapping[str, Any], place: str, node_id: str, directory: s
 
 def settings_text(group: Mapping[str, Any], place: str, node_id: str) -> str:
     """As a settings file."""
-    return "\n".join(f"{name} = {value}" for name, value in settings_of(group, place, node_id, "/etc/kongdp").items())
+    return "\n".join(f"{name} = {value}" for name, value in settings_of(group, place, node_id, DIRECTORY).items())
 
 
 def values_text(group: Mapping[str, Any], place: str, node_id: str) -> str:
@@ -182,10 +285,15 @@ def values_text(group: Mapping[str, Any], place: str, node_id: str) -> str:
         "image:",
         "  repository: kongdp",
         '  tag: "latest"',
+        # The chart compares versions, and a tag that is none ends it.
+        '  effectiveSemver: "3.9.0"',
         "secretVolumes:",
         "- kong-cluster-cert",
         "admin:",
         "  enabled: false",
+        "lifecycle:",
+        "  preStop:",
+        '    exec: {command: ["sleep", "5"]}',
         "env:",
         *(f'  {name}: "{value}"' for name, value in names.items()),
         "ingressController:",
