@@ -12,7 +12,7 @@ IS_COMPILED = False
 """Whether the native kernel serves."""
 
 # what the plain way takes for a request line, where the target has origin form and no fragment
-_begin = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ((/[!-\"$->@-~\x80-\xff]*)(\?[!-\"$-~\x80-\xff]*|)) HTTP/1\.").match
+_begin = re.compile(rb"([A-Z_\-]{1,32}) ((/[!-\"$->@-~\x80-\xff]*)(\?[!-\"$-~\x80-\xff]*|)) HTTP/1\.").match
 
 
 def read_request(

@@ -56,7 +56,7 @@ cdef void _fill():
         TOKEN[c] = c
     for c in upper:
         TOKEN[c] = c | 0x20
-    _allow(METHOD, upper + digits + b"_-", 1)
+    _allow(METHOD, upper + b"_-", 1)
     _allow(TARGET, b"!$&'()*+,/:;=@[]-._~" + digits + upper + lower, 2)
     _allow(NAME, b"-._~!$&'()*+,;=%" + digits + upper + lower, 1)
 
@@ -275,11 +275,9 @@ cdef inline Py_ssize_t _request_line(const unsigned char *data, Py_ssize_t size,
     cdef Py_ssize_t at = 0, target, path_end
     cdef unsigned char c, before, plain
     cdef bytes method
-    if not 65 <= data[0] <= 90:
-        return -1
     while METHOD[data[at]]:
         at += 1
-    if at > METHOD_MAX or data[at] != 32:
+    if at == 0 or at > METHOD_MAX or data[at] != 32:
         return -1
     if at == 3 and memcmp(data, b"GET", 3) == 0:
         head.method = GET

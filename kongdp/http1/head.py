@@ -82,8 +82,9 @@ def edit_request(head: RequestHead, scanned: Scanned) -> None:
         elif what == kind.EXPECT:
             head.expect_continue = value.lower() == b"100-continue"
         elif what == kind.UPGRADE:
-            # Kong forwards this token alone, whatever Connection says; every other one, and one among several, is removed
-            head.websocket = upgrade is None and head.minor == 1 and value.lower() == b"websocket"
+            # Kong forwards this token alone, whatever Connection and the version say (nginx asks upstreams in HTTP/1.0 unless told
+            # otherwise); every other one, and one among several, is removed
+            head.websocket = upgrade is None and value.lower() == b"websocket"
             upgrade = value
         elif what == kind.TE:
             head.te_trailers = head.te_trailers or b"trailers" in tokens(value)

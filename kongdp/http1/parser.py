@@ -25,9 +25,10 @@ from kongdp.http1.scan import KnownLines, Scanned
 TOO_LARGE = "Request header or cookie too large"
 BAD_REQUEST = "Bad request"
 
-# nginx takes letters, digits, "_" and "-" in a method, upper case only; "get" is refused. The target is one run of visible bytes
-# (bytes beyond ASCII are served percent-encoded, as Kong does); one space each side.
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n")
+# nginx takes capital letters, "_" and "-" in a method; "get" and "G3T" are refused. The target is one run of visible bytes (bytes
+# beyond ASCII are served percent-encoded, as Kong does); one space each side.
+_REQUEST_LINE = re.compile(rb"([A-Z_\-]{1,32}) ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n")
+_METHOD_SIGNS = (b"_", b"-")
 _VERSION = re.compile(rb"\S+ \S+ HTTP/([0-9]{1,3})\.([0-9]{1,3})\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])( [\t\x20-\x7e\x80-\xff]*)?\r\n")
 
@@ -59,7 +60,7 @@ def find_head_end(data: bytes | bytearray, start: int, limits: HeadLimits) -> in
     # what never becomes a head is refused at once instead of after a timeout: one that ends in bare LFs, a TLS hello, HTTP/0.9
     if b"\n\n" in data or b"\n\r\n" in data:
         raise BadMessage(400, BAD_REQUEST, "bare LF as line end")
-    if data[:1].isalnum() or data in (b"", b"\r"):
+    if data[:1].isalnum() or data[:1] in _METHOD_SIGNS or data in (b"", b"\r"):
         line_end = data.find(b"\r\n")
         # only while no field line is complete, so that a head that trickles in is not read again and again
         if line_end < 0 or data.find(b"\r\n", line_end + 2) >= 0 or _REQUEST_LINE.match(data):

@@ -80,13 +80,13 @@ def _query_before_fragment(target: bytes, cut: int) -> bytes:
 def parse(target: bytes, method: bytes = b"GET") -> Target | None:
     """Recognise any form of target; None when it is none of them (the caller answers 400).
 
-    Only CONNECT takes the authority form and only OPTIONS the asterisk. An absolute target without a path has the
+    Only CONNECT takes the authority form, beside the others, and only OPTIONS the asterisk. An absolute target without a path has the
     path "/".
     """
     if target.startswith(b"/"):
         return Target(Form.ORIGIN, *split(target), b"")
-    if method == b"CONNECT":
-        return Target(Form.AUTHORITY, b"", b"", target) if _is_authority(target) else None
+    if method == b"CONNECT" and _is_authority(target):
+        return Target(Form.AUTHORITY, b"", b"", target)
     if target == b"*":
         return Target(Form.ASTERISK, b"*", b"", b"") if method == b"OPTIONS" else None
     scheme = _find_scheme(target)
@@ -105,7 +105,7 @@ def _parse_absolute(target: bytes, start: int) -> Target | None:
 
 def _is_authority(target: bytes) -> bool:
     host, colon, port = target.rpartition(b":")
-    return bool(host) and colon == b":" and port.isdigit()
+    return bool(host) and b"/" not in host and colon == b":" and port.isdigit()
 
 
 def is_refused(path: bytes) -> bool:

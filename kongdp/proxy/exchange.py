@@ -109,6 +109,8 @@ class Exchange(Tries):
             self.path = self.raw_path if head.is_plain else target.normalize(self.raw_path)
         else:
             self.path = way.path
+        if head.content_length > 0 and self._refuses_length():
+            return
         if table.rewrites:
             self.plugins = for_request(self, table)
             self.plugins.rewrite()
@@ -174,13 +176,18 @@ class Exchange(Tries):
             return True
         return False
 
+    def _refuses_length(self) -> bool:
+        """Whether the declared body is too large, wherever it would go: nginx looks before Kong routes. The request was answered then."""
+        limit = self.env.limits.body_bytes_max
+        if not limit or self.head.content_length <= limit:
+            return False
+        self.refuse(413, "Payload too large")
+        return True
+
     def _await_body(self, plan: RoutePlan) -> None:
         """A body may come with its head, so wait for the rest of this read: `request_body` starts the way upstream."""
         head = self.head
         limits = self.env.limits
-        if limits.body_bytes_max and head.content_length > limits.body_bytes_max:
-            self.refuse(413, "Payload too large")
-            return
         bound = limits.body_buffer_bytes if plan.request_buffering else limits.stream_buffer_bytes
         self._body = RequestBody(-1 if head.chunked else head.content_length, bound)
         if not plan.request_buffering:

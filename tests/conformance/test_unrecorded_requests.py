@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
+from kongdp.proxy.environment import Limits
 from tests.conformance.test_proxy_vectors import REFERENCE_PORT, REFERENCE_UPSTREAM, VECTORS
 from tests.support.echo_upstream import echo_upstream
 from tests.support.gateway import running_gateway
@@ -59,6 +60,19 @@ ROWS = {
     "absolute, redirected": Row(
         get("http://Other.test:99/redir/a?b=c"), 301, fields={"location": "https://other.test/redir/a?b=c"}
     ),
+    # nginx ngx_http_process_request_header refuses the method once the head is read, ngx_http_parse_request_line the authority form
+    "CONNECT, absolute": Row(get("http://gw.test/strip", method="CONNECT"), 405),
+    "CONNECT, absolute without a path": Row(get("http://gw.test:80", method="CONNECT"), 405),
+    "CONNECT, authority": Row(get("gw.test:80", method="CONNECT"), 400),
+    "TRACE, absolute": Row(get("http://gw.test/strip", method="TRACE"), 405),
+    # nginx ngx_http_parse_request_line: capital letters, "_" and "-"
+    "method with a digit": Row(get(method="G3T"), 400),
+    "method that begins with a sign": Row(get(method="_GET"), 200, "_GET / HTTP/1.1"),
+    "method that begins with another": Row(get(method="-"), 200, "- / HTTP/1.1"),
+    # nginx ngx_http_core_find_config_phase: before Kong's router is asked
+    "too long, no route": Row(get("/none", "Content-Length: 1001", method="POST"), 413),
+    "too long, redirected": Row(get("/redir", "Content-Length: 1001", method="POST"), 413),
+    "too long, method": Row(get("/none", "Content-Length: 1001", method="TRACE"), 405),
     # nginx ngx_http_parse_complex_uri: "#" ends the query
     "fragment behind a query": Row(get("/strip/a?x=1#y"), 200, "GET /a?x=1 HTTP/1.1"),
     "fragment before a query": Row(get("/strip/a#y?x=1"), 200, "GET /a#y HTTP/1.1"),
@@ -73,6 +87,11 @@ ROWS = {
     # the field's own product and version follow; the protocol is the client's
     "via of HTTP/1.0": Row(get(version="1.0"), 200, None, {"Via": "1.0 kongdp/0"}, {"via": "1.1 kongdp/0"}),
     "via appended": Row(get("/strip", "Via: 1.1 a", "Via: 1.0 b"), 200, None, {"Via": "1.1 a, 1.1 kongdp/0"}),
+    # Kong kong/runloop/handler.lua: upstream_upgrade looks at the token alone
+    "upgrade of HTTP/1.0": Row(
+        get("/strip", "Upgrade: websocket", version="1.0"), 200, "GET / HTTP/1.1",
+        {"Upgrade": "websocket", "Connection": "keep-alive, Upgrade"},
+    ),
     "several upgrades": Row(get("/strip", "Upgrade: websocket", "Upgrade: h2c"), 200, None, {"Upgrade": ""}),
     "several connection lines": Row(
         get("/strip", "Connection: X-A", "Connection: X-B", "X-A: 1", "X-B: 2"), 200, None, {"X-A": "", "X-B": ""}
@@ -115,9 +134,10 @@ def test_unrecorded_requests() -> None:
 
     async def story() -> dict[str, Any]:
         config = json.loads(VECTORS.read_text())["config"]
+        limits = Limits(body_bytes_max=1000)
         async with echo_upstream() as port:
             loaded = json.loads(json.dumps(config).replace(REFERENCE_UPSTREAM, f"127.0.0.1:{port}"))
-            async with running_gateway(loaded, shown_port=REFERENCE_PORT) as gateway:
+            async with running_gateway(loaded, limits=limits, shown_port=REFERENCE_PORT) as gateway:
                 answers = await asyncio.gather(*(ask(gateway.port, row.raw) for row in ROWS.values()))
         seen = zip(ROWS.items(), answers, strict=True)
         return {name: found for (name, row), answer in seen if (found := problems(row, answer))}
