@@ -76,8 +76,8 @@ def custom_span(start: str, end: str | None, now: float, step: int | None = None
 
     A date alone as `end` means that the day belongs to the span. Raises SpanError.
     """
-    first = _moment("start", start, is_end=False)
-    last = int(now) + 1 if end is None else _moment("end", end, is_end=True)
+    first = read_moment("start", start, is_end=False)
+    last = int(now) + 1 if end is None else read_moment("end", end, is_end=True)
     usual = next((each for each in STEPS if (last - first) / each <= 360), DAY_S)
     return _checked(first, last, step or usual)
 
@@ -93,7 +93,8 @@ def _checked(start: int, end: int, step: int) -> Span:
     return Span(start, end, step)
 
 
-def _moment(field: str, text: str, *, is_end: bool) -> int:
+def read_moment(field: str, text: str, *, is_end: bool) -> int:
+    """Unix time of a moment as people write it; a date alone as an end means that the day belongs to it. Raises SpanError."""
     try:
         if text.isascii() and text.isdigit():
             found = int(text)

@@ -1,4 +1,4 @@
-"""Endpoints of accounts: signing in and out, one's own tokens and password, users, the audit log.
+"""Endpoints of accounts: signing in and out, one's own tokens and password, users.
 
 In: HTTP.  Out: JSON without secrets, except a new token's once; rules are `users`' and `access`'. Cold.
 """
@@ -11,11 +11,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 
-from kongdp.controlplane import audit, users
+from kongdp.controlplane import users
 from kongdp.controlplane.access import Identity
 from kongdp.controlplane.api import guard, preconditions
 from kongdp.controlplane.api.actors import IDENTITY
-from kongdp.controlplane.api.parameters import PageInfo, PageNumber, PageSize, page
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.plane import Plane
 from kongdp.controlplane.users import Account, Token
@@ -99,31 +98,12 @@ class Tokens(BaseModel):
     items: list[Token]
 
 
-class AuditPage(BaseModel):
-    """A page of the audit log."""
-
-    items: list[audit.Entry]
-    page: PageInfo
-
-
 def make_router(plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2", tags=["accounts"])
     _add_session(router, plane)
     _add_own(router, plane)
     _add_users(router, plane)
-
-    @router.get("/audit", response_model=AuditPage, response_model_exclude_none=True)
-    async def list_audit(size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
-        """What happened, newest first."""
-
-        def read() -> tuple[list[audit.Entry], int]:
-            with plane.database.read() as connection:
-                return audit.entries(connection, size=size, skip=(number - 1) * size), audit.count(connection)
-
-        entries, total = await plane.database.run(read)
-        return page([asdict(entry) for entry in entries], total, size, number)
-
     return router
 
 

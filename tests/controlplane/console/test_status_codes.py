@@ -6,7 +6,8 @@ import pytest
 from nicegui import ui
 
 from kongdp.controlplane.console.asking import RefusedError
-from kongdp.controlplane.console.parts.status_codes import CUSTOM, Shown, StatusCodes
+from kongdp.controlplane.console.parts.dates import CUSTOM
+from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from tests.support.console_page import StubAsking, found, on_a_page, press, send, texts, visit_of
 
 PATH = "/v2/catalogue/versions/x/status-codes"

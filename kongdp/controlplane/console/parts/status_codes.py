@@ -1,14 +1,12 @@
 """The card **Status Codes**: what was answered, as a graph or a list, in a time frame, live, with export as CSV.
 
 In: the address of a record in the API (a version's, a service's, a route's).  Out: the card. Its time frame (a usual one,
-or from one moment to another), view and zone are part of the page's address. A moment is absolute there, so that a link shows
-the same everywhere; the fields have it in the browser's zone, or in UTC where that is chosen.
+or from one moment to another), view and zone are part of the page's address.
 Cold. Source: walkthrough, section 10.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from nicegui import ui
@@ -17,7 +15,8 @@ from kongdp.controlplane.activity_record import FRAME_DEFAULT, FRAMES
 from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import RefusedError
 from kongdp.controlplane.console.parts import charts, states
-from kongdp.controlplane.console.parts.buttons import main_button, quiet_button, telling_button
+from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
+from kongdp.controlplane.console.parts.dates import CUSTOM, Dates
 from kongdp.controlplane.console.parts.dialogs import dialog
 from kongdp.controlplane.console.parts.facts import moment, number
 from kongdp.controlplane.console.parts.form import Form
@@ -25,7 +24,6 @@ from kongdp.controlplane.console.parts.live import Live
 from kongdp.controlplane.console.visit import Visit
 
 UNITS = {"m": "Minutes", "h": "Hours", "d": "Days"}
-CUSTOM = "custom"
 
 
 def frame_name(key: str) -> str:
@@ -123,19 +121,12 @@ class StatusCodes:
         """From one moment to another."""
         with ui.element("div").classes("form dates") as self._custom:
             with ui.element("div").classes("form-row"):
-                zone = " (UTC)" if self._is_utc else ""
-                first = self._form.text("start", f"From{zone}", is_required=True)
-                last = self._form.text("end", f"To{zone}", hint="Empty: now")
-                for field in (first, last):
-                    field.props("type=datetime-local stack-label step=60")
-                fields = f"[{first.id}, {last.id}]"
-                moments = f"{fields}.map((id) => consoleMoment(id, {str(self._is_utc).lower()}))"
-                telling_button("Show", self._apply, moments)
+                self._fields = Dates(self._form, is_utc=self._is_utc)
+                self._fields.button("Show", self._apply)
             self._form.problem()
         self._custom.visible = self._frame == CUSTOM
 
-    def _apply(self, moments: Any) -> None:
-        start, end = (str(each) for each in moments)
+    def _apply(self, start: str, end: str) -> None:
         self._form.clear()
         if not start:
             self._form.show({"start": "is required"})
@@ -146,7 +137,9 @@ class StatusCodes:
         ask = self._visit.ask if is_first else self._visit.ask.unattended()
         record = await ask.get(self._path, **self._query, **self._span)
         if is_first and self._frame == CUSTOM:
-            self._fill_dates(record)
+            # What is shown, whatever the address says.
+            ends = {"end": record["end"]} if self._span["end"] else {}
+            self._fields.fill({"start": record["start"], **ends})
         found = (record["codes"], record["points"], record["end"] // record["step"])
         if found == self._shown:
             return
@@ -164,21 +157,6 @@ class StatusCodes:
             self._list.clear()
             with self._list:
                 code_list(record)
-
-    def _fill_dates(self, record: Mapping[str, Any]) -> None:
-        """The fields hold what is shown."""
-        moments = {"start": record["start"], **({"end": record["end"]} if self._span["end"] else {})}
-        if self._is_utc:
-            for name, at in moments.items():
-                self._form.fields[name].element.value = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M}"
-            return
-        # Only the browser knows its zone.
-        ui.on("console-dates", lambda event: self._fill(event.args))
-        ui.run_javascript(f"emitEvent('console-dates', {list(moments.values())}.map(consoleLocal))")
-
-    def _fill(self, texts: Any) -> None:
-        for name, text in zip(("start", "end"), texts, strict=False):
-            self._form.fields[name].element.value = str(text)
 
     def _when(self, record: Mapping[str, Any]) -> str:
         """The span in words."""
