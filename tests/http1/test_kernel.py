@@ -106,7 +106,12 @@ def check_response(raw: bytes, trailing: bytes, charset: bytes | None) -> None:
 
 
 @compiled
-@given(st.sampled_from([b"GET", b"POST", b"PURGE", b"_M-S", b"M-S_1", b"get", b"G" * 33]), TARGETS, LINES, st.integers(0, 2))
+@given(
+    st.sampled_from([b"GET", b"POST", b"PURGE", b"_M-S", b"M-S_1", b"get", b"G" * 33]),
+    TARGETS,
+    LINES,
+    st.integers(0, 2),
+)
 def test_read_request_when_the_head_is_well_formed(
     method: bytes, target: bytes, lines: list[tuple[bytes, bytes]], minor: int
 ) -> None:
