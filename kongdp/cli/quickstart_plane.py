@@ -154,6 +154,8 @@ class ControlPlane:
 
     async def make_example(self, upstream_url: str) -> str:
         """Service, version, implementation with its route, as far as they are not there yet; the version's id."""
+        # What pages show as the address to ask.
+        await self.call("PATCH", "/v2/portal/settings", {"proxy_url": f"http://localhost:{self._ports.proxy}"})
         service = await self.call("GET", f"/v2/catalogue/services/{SERVICE}", missing_ok=True)
         if service is None:
             await self.call("POST", "/v2/catalogue/services", {"name": SERVICE})

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from kongdp.cli.quickstart_plane import request
 from kongdp.cli.sample_upstream import SampleUpstream
-from tests.support.cluster import KONGDP, environment, kongdp, wait_for
+from tests.support.cluster import KONGDP, environment, http, kongdp, wait_for
 
 PORTS = ("proxy", "status", "admin", "cluster", "telemetry", "console", "portal")
 FREE = [argument for name in PORTS for argument in (f"--{name}-port", "0")]
@@ -98,7 +99,7 @@ def test_story_is_told_twice_when_run_again(tmp_path: Path) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("after", ["Control plane: ", "Everything stays up"])
 def test_everything_is_stopped_when_interrupted(tmp_path: Path, after: str) -> None:
-    """Ctrl-C in the middle (130) or after the story (0): no process stays."""
+    """Ctrl-C in the middle (130) or after the story (0): no process stays. Pages show the address that is asked."""
     process = subprocess.Popen(
         [*KONGDP, "quickstart", "-p", str(tmp_path), *FREE],
         env=environment({}),
@@ -106,9 +107,14 @@ def test_everything_is_stopped_when_interrupted(tmp_path: Path, after: str) -> N
         text=True,
     )
     assert process.stdout is not None
+    said = ""
     for line in process.stdout:
+        said += line
         if after in line:
             break
+    if after.startswith("Every"):
+        places = dict(re.findall(r"(Admin API|proxy) (http://[^\s,]+)", said))
+        assert http("GET", f"{places['Admin API']}/v2/portal/settings").json()["proxy_url"] == places["proxy"]
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     process.stdout.close()
