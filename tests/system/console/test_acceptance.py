@@ -296,6 +296,11 @@ def _version_goes(page: Page, docker: Docker) -> None:
     menu(page, "Service Hub")
     page.get_by_role("link", name="example_service").click()
     expect(page.locator(".tile").filter(has_text="Avg. Latency")).to_contain_text(re.compile(r"\d ms"))
+    # The figures above the graph are as live as it is.
+    ever = page.locator(".tile").filter(has_text="Requests ever").locator(".tile-value")
+    had = ever.inner_text()
+    assert ask("GET", f"{proxy}/mock2").status == 200
+    expect(ever).not_to_have_text(had)
     page.get_by_role("link", name="v.1").click()
     settled(page).get_by_role("button", name="Actions").click()
     page.get_by_role("menuitem", name="Delete version").click()

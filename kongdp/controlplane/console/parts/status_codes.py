@@ -5,7 +5,7 @@ or from one moment to another), view and zone are part of the page's address.
 Cold. Source: walkthrough, section 10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,11 @@ class StatusCodes:
         title: str = "Status Codes",
         query: Mapping[str, str] | None = None,
         counted: str = "matches a route of this version",
+        also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`counted`: which requests are; `also`: what else on the page follows them."""
         self._visit = visit
+        self._also = also
         self._counted = counted
         self._path = path
         self._query = dict(query or {})
@@ -145,6 +148,8 @@ class StatusCodes:
             return
         had = self._shown is not None and bool(self._shown[0])
         self._shown = found
+        if self._also is not None and not is_first:
+            await self._also()
         self._sum.text = f"{number(record['total'])} {self._when(record)}" if record["total"] else ""
         if self._is_list or not record["total"] or not had:
             self._body.clear()

@@ -1,6 +1,6 @@
 """A service's overview: what it is, its versions, its traffic. Cold. Source: walkthrough, section 3."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from nicegui import ui
@@ -59,12 +59,13 @@ async def overview(
             )
     else:
         layout.heading(visit, found["name"], crumbs=[HUB], about=found["description"] or "No description")
-    await _facts(visit, found, versions)
+    follow = await _tiles(visit, found, versions)
+    await _facts(visit, found)
     _versions(visit, found, versions)
     await _document(visit, found)
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
     shown, counted = Shown(frame, start, end, view, zone), "matches a route of one of the versions"
-    await StatusCodes(visit, path, shown, title="Traffic", counted=counted).show()
+    await StatusCodes(visit, path, shown, title="Traffic", counted=counted, also=follow).show()
 
 
 async def _save(visit: Visit, service: Mapping[str, Any], **change: str) -> None:
@@ -86,13 +87,30 @@ def mean_latency(record: Mapping[str, Any]) -> str:
     return "–" if mean is None else f"{mean:,.0f} ms" if mean >= 10 else f"{mean:.1f} ms"
 
 
-async def _facts(visit: Visit, service: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]) -> None:
-    record = await visit.ask.get(at("/v2/catalogue/services/{}/status-codes", service["id"]), frame="24h")
+async def _tiles(
+    visit: Visit, service: Mapping[str, Any], versions: Sequence[Mapping[str, Any]]
+) -> Callable[[], Awaitable[None]]:
+    """The figures; what it returns reads them again."""
+    path = at("/v2/catalogue/services/{}/status-codes", service["id"])
+
+    def figures(record: Mapping[str, Any]) -> tuple[str, ...]:
+        return number(record["total"]), mean_latency(record), number(sum(record["ever"].values()))
+
+    names = ("Request Count (24 hours)", "Avg. Latency (24 hours)", "Requests ever")
+    texts = figures(await visit.ask.get(path, frame="24h"))
     with ui.element("div").classes("tiles"):
-        tile("Request Count (24 hours)", number(record["total"]))
-        tile("Avg. Latency (24 hours)", mean_latency(record))
-        tile("Requests ever", number(sum(record["ever"].values())))
+        shown = [tile(name, text) for name, text in zip(names, texts, strict=True)]
         tile("Versions", number(len(versions)))
+
+    async def read() -> None:
+        record = await visit.ask.unattended().get(path, frame="24h")
+        for label, text in zip(shown, figures(record), strict=True):
+            label.text = text
+
+    return read
+
+
+async def _facts(visit: Visit, service: Mapping[str, Any]) -> None:
     proxy_url = (await visit.ask.get("/v2/portal/settings"))["proxy_url"]
     with layout.card("Facts"):
         portal = "Published" if service["published"] else "Not published"
