@@ -192,6 +192,10 @@ def _api_configs(
         yield config, sockets
 
 
+# A listener there has no address of its own: it is reached wherever the machine is.
+EVERY_ADDRESS = ("0.0.0.0", "::")
+
+
 def _console_configs(
     settings: Settings, app: FastAPI, plane: Plane, opened: Opened
 ) -> Iterator[tuple[uvicorn.Config, list[socket.socket]]]:
@@ -199,9 +203,20 @@ def _console_configs(
     if not opened.sockets["admin_gui_listen"]:
         return
     from kongdp.controlplane.console.application import build_console
+    from kongdp.controlplane.console.door import Place, Places
 
-    places = [_portal_place(*each) for each in opened.sockets["kongdp_portal_listen"] if each[0].path is None]
-    console = build_console(plane, Guard(app, plane, is_open=False), places[0] if places else None)
+    def place(listener: Listener, sock: socket.socket, host: str = "") -> Place:
+        return Place("https" if listener.ssl else "http", sock.getsockname()[1], host)
+
+    def own_host(listener: Listener) -> str:
+        if listener.address in EVERY_ADDRESS:
+            return ""
+        return f"[{listener.address}]" if listener.is_ipv6 else listener.address
+
+    portals = [place(*each) for each in opened.sockets["kongdp_portal_listen"] if each[0].path is None]
+    admins = [place(*each, own_host(each[0])) for each in opened.sockets["admin_listen"] if each[0].path is None]
+    places = Places(next(iter(portals), None), next(iter(admins), None))
+    console = build_console(plane, Guard(app, plane, is_open=False), places)
     # NiceGUI starts and stops with the first server.
     lifespan: Literal["on", "off"] = "on"
     for has_tls in (False, True):
@@ -225,10 +240,6 @@ def _console_configs(
             config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
         lifespan = "off"
         yield config, sockets
-
-
-def _portal_place(listener: Listener, sock: socket.socket) -> tuple[str, int]:
-    return "https" if listener.ssl else "http", sock.getsockname()[1]
 
 
 def _portal_configs(

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from kongdp.controlplane import oidc_routes
 from kongdp.controlplane.console import sign_in, sockets
-from kongdp.controlplane.console.door import Door
+from kongdp.controlplane.console.door import Door, Places
 from kongdp.controlplane.plane import Plane
 
 STATIC = Path(__file__).parent / "static"
@@ -31,8 +31,8 @@ RECONNECT_S = 10.0
 HISTORY_MAX = 200
 
 
-def build_console(plane: Plane, api: ASGIApp, portal: tuple[str, int] | None = None) -> ASGIApp:
-    """The console over the HTTP application behind its guard (one that asks for credentials); `portal`: see Door."""
+def build_console(plane: Plane, api: ASGIApp, places: Places | None = None) -> ASGIApp:
+    """The console over the HTTP application behind its guard (one that asks for credentials)."""
     from kongdp.controlplane.console import screens  # noqa: F401  # registers the pages
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -60,4 +60,4 @@ def build_console(plane: Plane, api: ASGIApp, portal: tuple[str, int] | None = N
     # Its default tells browsers that pages of every site may ask, and its own check knows no TLS: the door is the check.
     core.sio.eio.cors_allowed_origins = []
     sockets.bind()
-    return Door(app, api, plane, portal)
+    return Door(app, api, plane, places)

@@ -6,6 +6,7 @@ scope; everybody else gets the sign-in form. Whatever changes something, and eve
 House rule: knows addresses and sessions, no screen. Cold. Source: OWASP's session and CSRF cheat sheets; CSP level 3.
 """
 
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import nicegui
@@ -22,7 +23,7 @@ from kongdp.controlplane.console.sockets import SESSION
 from kongdp.controlplane.plane import Plane
 
 ASK = "kongdp.console.ask"
-PORTAL = "kongdp.console.portal"
+PLACES = "kongdp.console.places"
 SIGN_IN = "/sign-in"
 SOCKETS = "/_nicegui_ws/"
 # NiceGUI's files, whose addresses have its release in them.
@@ -48,16 +49,35 @@ FIELDS = {
 BOUNCE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0"><title>kongdp</title>'
 
 
-class Door:
-    """ASGI middleware around the console. `api` is the guarded HTTP application that pages ask; `portal` the scheme and
-    port of the developer portal, if it has an address.
-    """
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where another listener of this control plane is; without `host` at the name by which the console was asked for."""
 
-    def __init__(self, app: ASGIApp, api: ASGIApp, plane: Plane, portal: tuple[str, int] | None = None) -> None:
+    scheme: str
+    port: int
+    host: str = ""
+
+    def seen_from(self, host: str) -> str:
+        """Its address for a browser that knows the control plane by a name."""
+        return f"{self.scheme}://{self.host or host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The developer portal and the Admin API, as far as they have addresses."""
+
+    portal: Place | None = None
+    admin: Place | None = None
+
+
+class Door:
+    """ASGI middleware around the console. `api` is the guarded HTTP application that pages ask."""
+
+    def __init__(self, app: ASGIApp, api: ASGIApp, plane: Plane, places: Places | None = None) -> None:
         self.app = app
         self._api = api
         self._plane = plane
-        self._portal = portal
+        self._places = places or Places()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer."""
@@ -81,7 +101,7 @@ class Door:
                 return
             scope[IDENTITY] = identity
         scope[SESSION] = session
-        scope[PORTAL] = self._portal
+        scope[PLACES] = self._places
         address = scope["client"][0] if scope.get("client") else "unix socket"
         scope[ASK] = Asking(self._api, Caller(session, address, scope.get("scheme") in ("https", "wss")))
         # NiceGUI would let it be part of every address in a page.

@@ -20,7 +20,7 @@ from kongdp.controlplane.access import Identity
 from kongdp.controlplane.api.actors import IDENTITY
 from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import Asking, RefusedError, waiting
-from kongdp.controlplane.console.door import ASK, PORTAL, SIGN_IN
+from kongdp.controlplane.console.door import ASK, PLACES, SIGN_IN, Places
 from kongdp.controlplane.console.parts import states
 
 LOG = logging.getLogger("kongdp.controlplane.console")
@@ -33,8 +33,8 @@ Screen = Callable[..., Awaitable[Response | None]]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One page that somebody looks at. `host` is the control plane's name in the browser, `portal` the developer portal's
-    address there, `menu` the entry of the menu that the page belongs to.
+    """One page that somebody looks at. `host` is the control plane's name in the browser, `portal` and `admin` the addresses
+    of developer portal and Admin API there, `menu` the entry of the menu that the page belongs to.
     """
 
     ask: Asking
@@ -43,6 +43,7 @@ class Visit:
     query: str
     host: str = ""
     portal: str = ""
+    admin: str = ""
     menu: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
 
@@ -67,13 +68,16 @@ def screen(path: str, *, title: str, menu: str = "") -> Callable[[Screen], Scree
         async def page(request: Request, **arguments: Any) -> Response | None:
             shown = {name: arguments[name] for name in queried if name in arguments}
             scope = request.scope
+            host = request.url.hostname or ""
+            places: Places = scope[PLACES]
             visit = Visit(
                 scope[ASK],
                 scope[IDENTITY],
                 request.url.path,
                 request.url.query,
-                request.url.hostname or "",
-                _portal_address(request),
+                host,
+                f"{places.portal.seen_from(host)}/" if places.portal else "",
+                places.admin.seen_from(host) if places.admin else "",
                 menu,
                 shown,
             )
@@ -95,11 +99,6 @@ def screen(path: str, *, title: str, menu: str = "") -> Callable[[Screen], Scree
         return function
 
     return register
-
-
-def _portal_address(request: Request) -> str:
-    place = request.scope[PORTAL]
-    return f"{place[0]}://{request.url.hostname}:{place[1]}/" if place else ""
 
 
 def sign_in_address(visit: Visit) -> str:

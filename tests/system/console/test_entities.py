@@ -1,6 +1,8 @@
 """The screens of a runtime group: entities made, changed and deleted by forms, history, route tester, accounts."""
 
+import json
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +75,9 @@ def test_a_service_by_forms(console: ConsolePlane, visitor: Visit) -> None:
     press(page, "Create")
     page.get_by_role("link", name="orders").click()
     expect(page.get_by_role("heading", name="orders", exact=True)).to_be_visible()
+    # What can be copied is a request that the Admin API takes.
+    words = shlex.split(page.get_by_label("curl (Admin API)").locator("code").text_content() or "")
+    assert ask(words[words.index("-X") + 1], words[3], json.loads(words[-1])).json()["name"] == "orders"
     settled(page).get_by_role("button", name="Actions").click()
     page.get_by_role("menuitem", name="Edit").click()
     dialog(page, "Edit Gateway service").get_by_label("Retries").fill("2")

@@ -130,8 +130,10 @@ def _written(visit: Visit, group_id: str, kind: Kind, row: Entity) -> None:
         with layout.section("As text"):
             pass
         code(declaration({kind.path: [row]}), label="Declarative YAML (decK)", is_folded=True)
-        url = f"http://{visit.host or 'localhost'}:8001"
-        url += at("/v2/control-planes/{}/core-entities/{}/{}", group_id, kind.path, str(row["id"]))
+        if not visit.admin:
+            ui.label("As a request: the Admin API has no address (admin_listen is off).").classes("hint")
+            return
+        url = visit.admin + at("/v2/control-planes/{}/core-entities/{}/{}", group_id, kind.path, str(row["id"]))
         body = {name: value for name, value in row.items() if name not in AUTOMATIC and value is not None}
         code(curl("PUT", url, orjson.dumps(body).decode()), label="curl (Admin API)", is_folded=True)
 
