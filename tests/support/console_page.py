@@ -52,9 +52,11 @@ class StubAsking:
     text = post = get
 
 
-def visit_of(ask: StubAsking, path: str = "/page", may: bool = True, **arguments: Any) -> Visit:
-    """A visit of somebody who may everything, or nothing."""
-    identity = SimpleNamespace(name="admin", may=lambda _role, _group=None: may)
+def visit_of(
+    ask: StubAsking, path: str = "/page", may: Callable[[str], bool] = lambda _role: True, **arguments: Any
+) -> Visit:
+    """A visit of somebody who may everything, or what a role may."""
+    identity = SimpleNamespace(name="admin", may=lambda role, _group=None: may(role))
     return Visit(cast(Any, ask), cast(Any, identity), path, "", arguments=arguments)
 
 

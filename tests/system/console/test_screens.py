@@ -184,6 +184,10 @@ def test_dialogs_and_menus(seeded: Seeded, visitor: Visit) -> None:
         page.get_by_role("dialog", name="Revoke access").get_by_text("the keys of their applications")
     ).to_be_visible()
     look("Revoke")
+    page.get_by_role("button", name="Password link").first.click()
+    page.get_by_role("dialog", name="Password link").get_by_role("button", name="Make link").click()
+    expect(page.get_by_role("dialog", name="Password link").get_by_text("It works once, until")).to_be_visible()
+    look("Password link")
     assert found == [], "\n".join(found)
 
 

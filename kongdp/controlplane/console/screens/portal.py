@@ -17,6 +17,7 @@ from kongdp.controlplane.console.parts.dialogs import confirm
 from kongdp.controlplane.console.parts.facts import moment
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted, pill_cells
+from kongdp.controlplane.console.screens import password_link
 from kongdp.controlplane.console.visit import Visit, screen, tell
 
 TABS = (
@@ -33,6 +34,7 @@ DECISIONS = {
     "revoked": [{"key": "approved", "text": "Approve"}],
 }
 DELETE = [{"key": "delete", "text": "Delete"}]
+PASSWORD_LINK = {"key": "password-link", "text": "Password link"}
 
 
 @screen("/portal", title="Dev Portal", menu="portal")
@@ -90,17 +92,16 @@ async def _developers(visit: Visit, page: int) -> None:
     )
 
     def row(each: Mapping[str, Any]) -> Row:
-        return {
-            "id": each["id"],
-            "_name": each["name"],
-            "name": each["name"],
-            "email": each["email"],
-            **_status(visit, each),
-        }
+        cells = _status(visit, each)
+        if visit.may("admin"):
+            cells["actions"] = [PASSWORD_LINK, *cells["actions"]]
+        return {"id": each["id"], "_name": each["name"], "name": each["name"], "email": each["email"], **cells}
 
     async def act(act: str, key: str) -> None:
         path = at("/v2/portal/developers/{}", key)
-        if act == "delete":
+        if act == PASSWORD_LINK["key"]:
+            password_link.offer(visit, await visit.ask.get(path))
+        elif act == "delete":
             each = await visit.ask.get(path)
             goes = [f"the developer {each['email']}", "their applications, with all keys"]
             confirm("Delete developer", lambda: _deleted(visit, path, table), goes=goes)
