@@ -1,4 +1,4 @@
-"""The portal's screen: a developer's password link."""
+"""The portal's screen: a developer's password link, and what a question about a request names."""
 
 from dataclasses import replace
 
@@ -70,3 +70,22 @@ def test_a_password_link_is_offered_to_administrators(role: str, offered: bool) 
         assert ("delete" in keys) is (role != "viewer")
 
     on_a_page(act)
+
+
+@pytest.mark.parametrize("act", ["delete", "revoked"])
+def test_a_question_about_a_request_names_who_loses_what(act: str) -> None:
+    """The application and the version, not their ids."""
+    request = {"id": "r", "application_id": "a", "version_id": "v", "status": "approved", "created_at": 0.0}
+    answers = {
+        "/v2/portal/registrations": {"items": [request], "page": {"total_count": 1}},
+        "/v2/portal/applications/a": {"name": "Shop"},
+        "/v2/catalogue/versions/v": {"name": "v.1", "service_id": "s"},
+        "/v2/catalogue/services/s": {"id": "s", "name": "orders"},
+    }
+
+    async def run() -> None:
+        await portal(visit_of(StubAsking(answers)), tab="requests")
+        await send(found(ui.table)[0], "act", {"act": act, "key": "r"})
+        assert "the access of Shop to orders v.1: requests with its keys are refused" in texts()
+
+    on_a_page(run)

@@ -234,7 +234,8 @@ def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, 
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     enter("New service")
     expect(page.get_by_role("dialog")).to_be_visible()
-    tab_to("Display name")
+    # The first field of a form has the focus.
+    expect(page.get_by_label("Display name")).to_be_focused()
     page.keyboard.type("by keyboard")
     # As in every form.
     page.keyboard.press("Enter")
@@ -242,7 +243,7 @@ def test_the_journey_by_keyboard_alone(browser: Browser, console: ConsolePlane, 
     settled(page)
     enter("New Version")
     expect(page.get_by_role("dialog")).to_be_visible()
-    tab_to("Version Name")
+    expect(page.get_by_label("Version Name")).to_be_focused()
     page.keyboard.type("v.1")
     # A look at the list of groups, of which one is chosen already.
     tab_to("Runtime group")

@@ -24,6 +24,10 @@ def dialog(title: str, *, is_wide: bool = False) -> Iterator[ui.dialog]:
             with ui.element("h2").classes("dialog-title"):
                 ui.label(title)
             yield shown
+    # Whoever opened it can type at once; a list is left closed.
+    first = next((each for each in shown.descendants() if isinstance(each, ui.input | ui.textarea | ui.select)), None)
+    if first is not None and not isinstance(first, ui.select):
+        first.props("autofocus")
 
 
 def confirm(

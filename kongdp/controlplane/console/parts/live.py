@@ -76,7 +76,14 @@ class Live:
     def _toggle(self) -> None:
         self._is_paused = not self._is_paused
         self._button.text = "Resume" if self._is_paused else "Pause"
-        self._show("paused" if self._is_paused else "on", "Paused" if self._is_paused else "Live")
+        if self._is_paused:
+            self._show("paused", "Paused")
+        elif self._failures:
+            # It is live when a reading has succeeded.
+            self._not_before = 0.0
+            self._show("stale", f"Stale since {moment(self._since)}")
+        else:
+            self._show("on", "Live")
 
     def _show(self, state: str, text: str) -> None:
         self._box.props(f'data-state="{state}"')

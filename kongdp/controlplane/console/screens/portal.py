@@ -184,15 +184,14 @@ async def _requests(visit: Visit, page: int) -> None:
 
     async def act(act: str, key: str) -> None:
         path = at("/v2/portal/registrations/{}", key)
-        if act == "delete":
-            confirm(
-                "Delete request",
-                lambda: _deleted(visit, path, table),
-                goes=["the registration; it may be asked for again"],
-            )
-        elif act == "revoked":
-            goes = ["the application's access to this version: requests with its keys are refused"]
-            _ask_to_revoke(lambda: _decided(visit, path, act, table), goes, "It can be approved again.")
+        if act in ("delete", "revoked"):
+            asked = next(each for each in table.table.rows if each["id"] == key)
+            goes = [f"the access of {asked['application']} to {asked['version']}: requests with its keys are refused"]
+            if act == "delete":
+                stays = "It may be asked for again."
+                confirm("Delete request", lambda: _deleted(visit, path, table), goes=goes, stays=stays)
+            else:
+                _ask_to_revoke(lambda: _decided(visit, path, act, table), goes, "It can be approved again.")
         else:
             await _decided(visit, path, act, table)
 
