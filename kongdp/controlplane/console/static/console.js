@@ -1,4 +1,4 @@
-// The few things that only a browser can do: copy, press the main button, scroll, notice that its tab is hidden, notice that the connection is gone.
+// The few things that only a browser can do: copy, keys, scrolling, notice that its tab is hidden, notice that the connection is gone.
 async function consoleCopy(event) {
   const button = event.currentTarget ?? event.target.closest("button");
   const box = button.closest(".code, .copyable");
@@ -46,6 +46,18 @@ function consoleEnter(event) {
   event.preventDefault();
   main.click();
 }
+
+// Arrows go through an open menu, as in every menu.
+document.addEventListener("keydown", (event) => {
+  const menu = document.querySelector('[role="menu"]');
+  const steps = { ArrowDown: 1, ArrowUp: -1 };
+  if (menu === null || !(event.key in steps)) return;
+  const items = [...menu.querySelectorAll('[role="menuitem"]')];
+  const at = items.indexOf(document.activeElement);
+  const next = at < 0 && event.key === "ArrowUp" ? items.length - 1 : (at + steps[event.key] + items.length) % items.length;
+  event.preventDefault();
+  items[next]?.focus();
+});
 
 // What has the focus is seen, with what is said about it: Quasar focuses its fields without scrolling to them.
 document.addEventListener("focusin", (event) => {
