@@ -25,6 +25,18 @@ NOW = 1_800_000_000.0
 ROUTE = "5b5b3537-7bcb-4cca-9bf0-e9d43429d848"
 
 
+EDGES: list[tuple[type[Any], Any]] = [
+    (tables.Json, {"a": ["\x00☃", None, 1.5]}),
+    (sa.LargeBinary, bytes(range(256))),
+    (sa.Boolean, True),
+    (sa.SmallInteger, 599),
+    (sa.BigInteger, 2**62),
+    (sa.Integer, 2**31 - 1),
+    (sa.Float, 1e15 / 3),
+    (sa.Text, '\\N\t"\n☃' * 100),
+]
+
+
 def quiet(table: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
@@ -40,7 +52,7 @@ def prefix(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def filled(database: Database, changes: Changes, group_id: str) -> Database:
-    """A database with entities, revisions, people, a token, a session and JSON that is hard to quote."""
+    """A database with entities, revisions, people, a token, a session, JSON that is hard to quote, and a row in every table."""
     accounts.Accounts(database, clock=lambda: NOW).ensure_admin()
     for number in range(3):
         with changes.store(group_id).write(actor="test", summary=f"\\N\t{number}\n☃") as writer:
@@ -55,7 +67,23 @@ def filled(database: Database, changes: Changes, group_id: str) -> Database:
         service = {"id": "s", "name": "s", "slug": "s", "description": "", "labels": {"a": "b"}, "published": True}
         times = {"edition": 1, "created_at": 0.1, "updated_at": 1e15 / 3}
         connection.execute(sa.insert(tables.catalogue_services), {**service, **times})
+        for table in tables.METADATA.sorted_tables:
+            if not dump.count_rows(connection, table):
+                connection.execute(sa.insert(table), make_row(connection, table))
     return database
+
+
+def make_row(connection: sa.Connection, table: sa.Table) -> dict[str, Any]:
+    """A row of values that are at the edge of what each column takes, pointing at rows that are there."""
+    row: dict[str, Any] = {}
+    for column in table.columns:
+        parent = next(iter(column.foreign_keys), None)
+        if parent is not None:
+            row[column.name] = connection.scalar(sa.select(parent.column).limit(1))
+        elif not (column.primary_key and column.autoincrement is True):
+            edges = (value for kind, value in EDGES if isinstance(column.type, kind))
+            row[column.name] = next(edges, None) or "x" * column.type.length  # type: ignore[attr-defined]
+    return row
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
