@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.control_plane_api import GROUP, Api, served
 from tests.support.control_plane_process import Process
-from tests.support.go_kong import GoKong, new_id, to_file, told
+from tests.support.go_kong import LOOKED_UP, GoKong, new_id, to_file, told
 
 SERVICES = 1000
 DECK = shutil.which("deck")
@@ -111,6 +111,33 @@ def test_a_selection_by_tag_sees_its_own_and_nothing_else(tmp_path: Path, fresh_
         assert len(left["routes"]) == 6
 
     play(scenario, tmp_path, fresh_url)
+
+
+def test_what_is_looked_up_by_other_tags_is_referred_to_and_left_alone(tmp_path: Path) -> None:
+    """`default_lookup_tags` of a file: lists by the other tags beside those of its own, all of which must be carried."""
+
+    async def scenario(api: Api) -> None:
+        whole = file(2)
+        whole["consumers"][0]["tags"] = ["shared", "people"]
+        whole["services"][0]["tags"] = ["shared"]
+        await api.client.put(f"{GROUP}/config", content=orjson.dumps(whole))
+        deck = GoKong(api.client)
+        lookup = {name: ["shared"] for name in LOOKED_UP}
+        current = await deck.dump(["team-a"], {**lookup, "consumers": ["people", "shared"]})
+        assert [row["name"] for row in current["services"].values()] == ["s1", "s0"]
+        (bob,) = current["consumers"]
+        assert not (await deck.dump(["team-a"], {"consumers": ["shared", "nobody"]}))["consumers"]
+        wanted = to_file(current)
+        id = new_id()
+        shared = next(id for id, row in current["services"].items() if row["name"] == "s0")
+        scope = {"consumer": {"id": bob}, "service": {"id": shared}}
+        wanted["plugins"][id] = {"id": id, "name": "request-size-limiting", "tags": ["team-a"], **scope}
+        assert await deck.sync(current, wanted) == (1, 0, 0)
+        after = await deck.dump(["team-a"], lookup)
+        assert {name: after["plugins"][id][name] for name in scope} == scope
+        assert await deck.sync(after, to_file(after)) == (0, 0, 0)
+
+    play(scenario, tmp_path, None)
 
 
 def test_numbers_are_what_a_typed_client_expects(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ LISTED: Mapping[str, tuple[int, ...]] = {
 OF_THE_SERVER = ("id", "created_at", "updated_at")
 ORDER = ("services", "routes", "plugins", "upstreams", "consumers", "key-auths")
 
+# `default_lookup_tags` of a file: what it refers to and does not own.
+LOOKED_UP = ("consumer_groups", "consumers", "routes", "services")
+NO_LOOKUP: Mapping[str, Sequence[str]] = {}
+
 State = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -84,12 +88,15 @@ class GoKong:
             if offset is None:
                 return rows
 
-    async def dump(self, tags: Sequence[str] = ()) -> State:
-        """Everything, or what carries all of the tags."""
+    async def dump(self, tags: Sequence[str] = (), lookup: Mapping[str, Sequence[str]] = NO_LOOKUP) -> State:
+        """Everything, or what carries all of the tags; with them, of each collection in `lookup`, what carries all of its tags."""
         state = {
             name: {row["id"]: row for row in await self.list_all(name, tags, none_when)}
             for name, none_when in LISTED.items()
         }
+        for name, others in lookup.items():
+            for row in await self.list_all(name, others, LISTED[name]):
+                state[name].setdefault(row["id"], row)
         targets = [row for id in state["upstreams"] for row in await self.list_all(f"upstreams/{id}/targets", tags)]
         return {**state, "targets": {row["id"]: row for row in targets}}
 
