@@ -48,6 +48,29 @@ def test_every_path_that_is_answered_is_in_it(document: dict[str, Any]) -> None:
     assert {path.partition("/core-entities")[2] for path in below} == {path for path, _address in kong.addresses()}
 
 
+def test_answers_of_ours_say_what_is_in_them(document: dict[str, Any]) -> None:
+    """A generated client gets types, not "an object"."""
+    vague = []
+    for path, item in document["paths"].items():
+        if not path.startswith("/v2/") or "/core-entities/" in path:
+            continue
+        for method, operation in item.items():
+            if method not in METHODS:
+                continue
+            for status, response in operation["responses"].items():
+                schema = response.get("content", {}).get("application/json", {}).get("schema")
+                if status.startswith("2") and schema is not None and not says_something(schema):
+                    vague.append(f"{method} {path}")
+    assert not vague, "\n".join(vague)
+
+
+def says_something(schema: dict[str, Any]) -> bool:
+    """Whether a schema names fields, or a type that has none."""
+    if schema.get("type", "object") == "array":
+        return says_something(schema["items"])
+    return "$ref" in schema or "properties" in schema or schema.get("type") not in (None, "object")
+
+
 def test_its_references_lead_somewhere_and_its_names_are_told_apart(document: dict[str, Any]) -> None:
     """What a generator of clients needs."""
     for reference in references(document["paths"]) | references(document["components"]):

@@ -98,6 +98,19 @@ class Tokens(BaseModel):
     items: list[Token]
 
 
+class MadeToken(BaseModel):
+    """A new token with its secret."""
+
+    id: str
+    name: str
+    role: str
+    groups: list[str] | None
+    created_at: float
+    expires_at: float
+    used_at: float | None
+    token: str
+
+
 def make_router(plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2", tags=["accounts"])
@@ -196,7 +209,7 @@ def _add_own(router: APIRouter, plane: Plane) -> None:
 
         return {"items": [asdict(token) for token in await plane.database.run(read)]}
 
-    @router.post("/tokens", status_code=201)
+    @router.post("/tokens", status_code=201, response_model=MadeToken)
     async def create_token(body: NewToken, request: Request) -> dict[str, Any]:
         """Make an access token. It is shown only here."""
         identity = identity_of(request)

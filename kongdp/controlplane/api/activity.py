@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
 
 from kongdp.controlplane import groups
 from kongdp.controlplane.activity_record import (
@@ -97,6 +98,38 @@ AskedFilters = Annotated[Filters, Depends()]
 GroupName = Annotated[str, Path(max_length=256, description="id or name of a runtime group; `default` always exists")]
 
 
+CSV: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "a line for each moment and status code",
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+}
+
+
+class Point(BaseModel):
+    """So many requests ended with a status code in the step that begins then (epoch seconds)."""
+
+    at: int
+    code: int
+    count: int
+
+
+class ShownRecord(BaseModel):
+    """Counts by status code in a span of time: in all, by route, and by step; `ever`: in all that is kept."""
+
+    frame: str | None
+    start: int
+    end: int
+    step: int
+    total: int
+    latency_ms_mean: float | None
+    codes: dict[str, int]
+    ever: dict[str, int]
+    routes: dict[str, dict[str, int]]
+    routes_omitted: int
+    points: list[Point]
+
+
 def make_router(catalogue: Catalogue, plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(tags=["activity"])
@@ -108,22 +141,22 @@ def make_router(catalogue: Catalogue, plane: Plane) -> APIRouter:
 def _add_catalogue(router: APIRouter, catalogue: Catalogue, plane: Plane) -> None:
     run = plane.database.run
 
-    @router.get("/v2/catalogue/services/{service}/status-codes")
+    @router.get("/v2/catalogue/services/{service}/status-codes", response_model=ShownRecord)
     async def service_status_codes(service: str, when: AskedSpan) -> dict[str, Any]:
         """Counts by status code over all versions."""
         return shown(await run(catalogue.service_record, service, when.span(plane.clock())), when.shown)
 
-    @router.get("/v2/catalogue/services/{service}/status-codes.csv")
+    @router.get("/v2/catalogue/services/{service}/status-codes.csv", response_class=PlainTextResponse, responses=CSV)
     async def service_csv(service: str, when: AskedSpan) -> Response:
         """The same as CSV, by day when no step is said."""
         return _csv(await run(catalogue.service_record, service, when.span(plane.clock(), DAY_S)))
 
-    @router.get("/v2/catalogue/versions/{version}/status-codes")
+    @router.get("/v2/catalogue/versions/{version}/status-codes", response_model=ShownRecord)
     async def status_codes(version: str, when: AskedSpan) -> dict[str, Any]:
         """Counts by status code of what was sent through the version's routes, also through those that have gone."""
         return shown(await run(catalogue.version_record, version, when.span(plane.clock())), when.shown)
 
-    @router.get("/v2/catalogue/versions/{version}/status-codes.csv")
+    @router.get("/v2/catalogue/versions/{version}/status-codes.csv", response_class=PlainTextResponse, responses=CSV)
     async def version_csv(version: str, when: AskedSpan) -> Response:
         """The same as CSV, by day when no step is said."""
         return _csv(await run(catalogue.version_record, version, when.span(plane.clock(), DAY_S)))
@@ -140,12 +173,12 @@ def _add_groups(router: APIRouter, plane: Plane) -> None:
 
         return read
 
-    @router.get("/v2/control-planes/{group}/activity")
+    @router.get("/v2/control-planes/{group}/activity", response_model=ShownRecord)
     async def activity(group: GroupName, when: AskedSpan, whose: AskedFilters) -> dict[str, Any]:
         """Counts by status code of a group, or within it of a route (id or name), Gateway service, version or node (ids)."""
         return shown(await plane.database.run(reader(group, whose, when.span(plane.clock()))), when.shown)
 
-    @router.get("/v2/control-planes/{group}/activity.csv")
+    @router.get("/v2/control-planes/{group}/activity.csv", response_class=PlainTextResponse, responses=CSV)
     async def activity_csv(group: GroupName, when: AskedSpan, whose: AskedFilters) -> Response:
         """The same as CSV, by day when no step is said."""
         return _csv(await plane.database.run(reader(group, whose, when.span(plane.clock(), DAY_S))))

@@ -5,26 +5,66 @@ In: HTTP.  Out: JSON; rows are `ledger`'s, a renewal is the node's to do. Cold. 
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from kongdp.controlplane import ledger, nodes
-from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page
+from kongdp.controlplane.api.parameters import GroupName, PageInfo, PageNumber, PageSize, find_group, page
 from kongdp.controlplane.api.problems import ApiError
+from kongdp.controlplane.cluster.est import Refusal
 from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.plane import Plane
 
 NodeFilter = Annotated[str | None, Query(max_length=64, description="id of a node; all of the group when absent")]
 
 
+class IssuedCertificate(BaseModel):
+    """A certificate of a node. `state`: valid, expired or revoked; `is_renewed`: whether its node gets the next one by itself."""
+
+    serial: str
+    fingerprint: str
+    node: str
+    hostname: str
+    not_before: float
+    not_after: float
+    issued_at: float
+    issued_to: str
+    revoked_at: float | None
+    state: Literal["valid", "expired", "revoked"]
+    is_renewed: bool
+
+
+class IssuedPage(BaseModel):
+    """A page of certificates. `now`: the time by which their states were told."""
+
+    now: float
+    items: list[IssuedCertificate]
+    page: PageInfo
+
+
+class Asked(BaseModel):
+    """That a node was asked."""
+
+    asked: bool
+
+
+class Refusals(BaseModel):
+    """Refused requests for certificates."""
+
+    items: list[Refusal]
+
+
 def make_router(plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2", tags=["certificates"])
 
-    @router.get("/control-planes/{group}/node-certificates")
+    @router.get(
+        "/control-planes/{group}/node-certificates", response_model=IssuedPage, response_model_exclude_unset=True
+    )
     async def list_issued(
         group: GroupName, node: NodeFilter = None, size: PageSize = 100, number: PageNumber = 1
     ) -> dict[str, Any]:
@@ -40,7 +80,7 @@ def make_router(plane: Plane) -> APIRouter:
         items, total = await plane.database.run(read)
         return {"now": plane.clock(), **page(items, total, size, number)}
 
-    @router.post("/control-planes/{group}/nodes/{node_id}/renew-certificate", status_code=202)
+    @router.post("/control-planes/{group}/nodes/{node_id}/renew-certificate", status_code=202, response_model=Asked)
     async def renew(group: GroupName, node_id: str) -> JSONResponse:
         """Ask a node for a new certificate. It makes a new key and enrols with the present one; traffic goes on."""
         found = await find_group(plane, group)
@@ -62,7 +102,7 @@ def make_router(plane: Plane) -> APIRouter:
             raise ApiError(409, said)
         return JSONResponse({"asked": True}, 202)
 
-    @router.get("/certificate-refusals")
+    @router.get("/certificate-refusals", response_model=Refusals)
     async def refusals() -> dict[str, Any]:
         """The last requests for certificates that this process refused, newest first."""
         return {"items": [asdict(each) for each in plane.refusals]}

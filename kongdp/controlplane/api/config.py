@@ -14,6 +14,7 @@ import orjson
 import yaml
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from kongdp.controlplane import importing
 from kongdp.controlplane.api import admin, preconditions
@@ -36,14 +37,40 @@ BODY = {
         },
     }
 }
+EXPORTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the declarative format of Kong's entities",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"_format_version": {"type": "string"}},
+                    "additionalProperties": {"type": "array", "items": {"type": "object"}},
+                }
+            },
+            "application/yaml": {"schema": {"type": "string"}},
+        },
+    }
+}
 DryRun = Annotated[bool, Query(description="only say what would change")]
+
+
+class ImportReport(BaseModel):
+    """What an import did, or would do: counts by collection, the newest revision afterwards, what was passed over."""
+
+    revision: int
+    dry_run: bool
+    created: dict[str, int]
+    updated: dict[str, int]
+    deleted: dict[str, int]
+    warnings: list[str]
 
 
 def make_router(plane: Plane, schemas: Mapping[str, Schema], body_bytes_max: int) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2/control-planes/{group}/config", tags=["configuration"])
 
-    @router.get("")
+    @router.get("", responses=EXPORTED)
     async def export(group: GroupName, request: Request) -> Response:
         """The configuration of the group; YAML when the caller accepts nothing else."""
         found = await find_group(plane, group)
@@ -56,7 +83,7 @@ def make_router(plane: Plane, schemas: Mapping[str, Schema], body_bytes_max: int
             orjson.dumps(config), media_type="application/json", headers={"ETag": preconditions.etag(revision)}
         )
 
-    @router.put("", openapi_extra=BODY)
+    @router.put("", openapi_extra=BODY, response_model=ImportReport)
     async def replace(
         group: GroupName, request: Request, dry_run: DryRun = False, if_match: preconditions.IfMatch = None
     ) -> Response:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kongdp.controlplane import accounts, groups, ledger, nodes
 from kongdp.controlplane.api import preconditions
 from kongdp.controlplane.api.actors import actor_of, may_see
-from kongdp.controlplane.api.parameters import GroupName, PageNumber, PageSize, find_group, page_of
+from kongdp.controlplane.api.parameters import GroupName, PageInfo, PageNumber, PageSize, find_group, page_of
 from kongdp.controlplane.api.problems import ApiError
 from kongdp.controlplane.groups import Group
 from kongdp.controlplane.nodes import Node
@@ -70,6 +70,121 @@ class GroupChange(BaseModel):
     labels: dict[str, str] | None = None
 
 
+class GroupPlaces(BaseModel):
+    """Where a group's data planes go, and whom they find there."""
+
+    control_plane_endpoint: str
+    telemetry_endpoint: str
+    cluster_type: str
+    auth_type: str
+    ca_fingerprint: str
+
+
+class ShownGroup(BaseModel):
+    """A runtime group."""
+
+    id: str
+    name: str
+    description: str
+    labels: dict[str, str]
+    config: GroupPlaces
+    created_at: int
+    updated_at: int
+
+
+class Groups(BaseModel):
+    """A page of runtime groups."""
+
+    items: list[ShownGroup]
+    page: PageInfo
+
+
+class ExpectedHash(BaseModel):
+    """What every data plane of a group should report; `problem`: why the newest configuration could not be offered, or ""."""
+
+    expected_hash: str
+    created_at: int
+    updated_at: int
+    problem: str
+
+
+class Compatibility(BaseModel):
+    """Whether a data plane can take the configuration of its group."""
+
+    state: str
+
+
+class ShownNode(BaseModel):
+    """A data plane. `last_error`: its last rejection (name, message, config_hash ...); `reason`: what is wrong with it, or ""."""
+
+    id: str
+    version: str
+    hostname: str
+    ip: str
+    last_ping: int
+    last_ping_age_s: float
+    type: str
+    config_hash: str
+    expected_hash: str
+    connected: bool
+    in_sync: bool
+    reason: str
+    last_error: dict[str, Any] | None
+    labels: dict[str, str]
+    cert_expiry: int | None
+    created_at: int
+    updated_at: int
+    compatibility_status: Compatibility
+
+
+class Nodes(BaseModel):
+    """A page of data planes."""
+
+    items: list[ShownNode]
+    page: PageInfo
+
+
+class NodeItem(BaseModel):
+    """One data plane."""
+
+    item: ShownNode
+
+
+class ShownPin(BaseModel):
+    """A pinned certificate, as PEM."""
+
+    id: str
+    cert: str
+    title: str
+    created_at: int
+    updated_at: int
+
+
+class Pins(BaseModel):
+    """All pinned certificates of a group."""
+
+    items: list[ShownPin]
+    page: PageInfo
+
+
+class PinItem(BaseModel):
+    """One pinned certificate."""
+
+    item: ShownPin
+
+
+class EnrolmentToken(BaseModel):
+    """A token of one use, and the authority that its user will meet."""
+
+    id: str
+    group_id: str
+    created_at: float
+    created_by: str
+    expires_at: float
+    token: str
+    ca_fingerprint: str
+
+
 def make_router(plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(prefix="/v2/control-planes", tags=["control planes"])
@@ -77,7 +192,7 @@ def make_router(plane: Plane) -> APIRouter:
     _add_nodes(router, plane)
     _add_certificates(router, plane)
 
-    @router.post("/{group}/enrolment-tokens", status_code=201)
+    @router.post("/{group}/enrolment-tokens", status_code=201, response_model=EnrolmentToken)
     async def create_token(group: GroupName, request: TokenRequest | None = None) -> dict[str, Any]:
         """Make a token with which one data plane may enrol, once. It is shown only here."""
         found = await find_group(plane, group)
@@ -97,7 +212,7 @@ def make_router(plane: Plane) -> APIRouter:
 
 
 def _add_groups(router: APIRouter, plane: Plane) -> None:
-    @router.get("")
+    @router.get("", response_model=Groups, response_model_exclude_unset=True)
     async def list_groups(
         request: Request, size: PageSize = 100, number: PageNumber = 1, name: NameFilter = None
     ) -> dict[str, Any]:
@@ -114,7 +229,7 @@ def _add_groups(router: APIRouter, plane: Plane) -> None:
         ]
         return page_of([_shown_group(group, plane) for group in found], size, number)
 
-    @router.get("/{group}")
+    @router.get("/{group}", response_model=ShownGroup)
     async def get_group(group: GroupName) -> JSONResponse:
         """One runtime group."""
         shown = _shown_group(await find_group(plane, group), plane)
@@ -122,7 +237,7 @@ def _add_groups(router: APIRouter, plane: Plane) -> None:
 
     _add_group_changes(router, plane)
 
-    @router.get("/{group}/expected-config-hash")
+    @router.get("/{group}/expected-config-hash", response_model=ExpectedHash)
     async def expected_hash(group: GroupName) -> dict[str, Any]:
         """The hash that every data plane of the group should report."""
         found = await find_group(plane, group)
@@ -136,7 +251,7 @@ def _add_groups(router: APIRouter, plane: Plane) -> None:
 
 
 def _add_group_changes(router: APIRouter, plane: Plane) -> None:
-    @router.post("", status_code=201)
+    @router.post("", status_code=201, response_model=ShownGroup)
     async def create_group(body: NewGroup) -> JSONResponse:
         """A new runtime group."""
 
@@ -147,7 +262,7 @@ def _add_group_changes(router: APIRouter, plane: Plane) -> None:
         shown = _shown_group(await plane.database.run(create), plane)
         return preconditions.tagged(shown, shown, 201)
 
-    @router.patch("/{group}")
+    @router.patch("/{group}", response_model=ShownGroup)
     async def update_group(group: GroupName, body: GroupChange, if_match: preconditions.IfMatch = None) -> JSONResponse:
         """Change a group's name, description or labels; `default` keeps its name."""
 
@@ -191,7 +306,7 @@ def _add_group_changes(router: APIRouter, plane: Plane) -> None:
 
 
 def _add_nodes(router: APIRouter, plane: Plane) -> None:
-    @router.get("/{group}/nodes")
+    @router.get("/{group}/nodes", response_model=Nodes, response_model_exclude_unset=True)
     async def list_nodes(group: GroupName, size: PageSize = 100, number: PageNumber = 1) -> dict[str, Any]:
         """The data planes of a group, the one seen last first."""
         found = await find_group(plane, group)
@@ -205,7 +320,7 @@ def _add_nodes(router: APIRouter, plane: Plane) -> None:
         now = plane.clock()
         return page_of([shown_node(node, expected, now) for node in await plane.database.run(read)], size, number)
 
-    @router.get("/{group}/nodes/{node_id}")
+    @router.get("/{group}/nodes/{node_id}", response_model=NodeItem)
     async def get_node(group: GroupName, node_id: str) -> dict[str, Any]:
         """One data plane."""
         found = await find_group(plane, group)
@@ -241,7 +356,7 @@ def _add_nodes(router: APIRouter, plane: Plane) -> None:
 
 
 def _add_certificates(router: APIRouter, plane: Plane) -> None:
-    @router.get("/{group}/dp-client-certificates")
+    @router.get("/{group}/dp-client-certificates", response_model=Pins, response_model_exclude_unset=True)
     async def list_certificates(group: GroupName) -> dict[str, Any]:
         """The certificates pinned for nodes of a group."""
         found = await find_group(plane, group)
@@ -253,7 +368,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
         items = [_shown_pin(pin) for pin in await plane.database.run(read)]
         return {"items": items, "page": {"total_count": len(items)}}
 
-    @router.post("/{group}/dp-client-certificates", status_code=201)
+    @router.post("/{group}/dp-client-certificates", status_code=201, response_model=PinItem)
     async def pin_certificate(group: GroupName, request: CertificateRequest) -> dict[str, Any]:
         """Let nodes in that show this certificate."""
         found = await find_group(plane, group)
@@ -266,7 +381,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
         await plane.refresh_trust()
         return {"item": _shown_pin(pinned)}
 
-    @router.post("/{group}/data-plane-certificates", status_code=201)
+    @router.post("/{group}/data-plane-certificates", status_code=201, response_model=Provision)
     async def provision_data_plane(group: GroupName, request: Request) -> JSONResponse:
         """Make a node with its key and certificate, for a host that cannot enrol. They are shown only here."""
         found = await find_group(plane, group)
@@ -284,7 +399,7 @@ def _add_certificates(router: APIRouter, plane: Plane) -> None:
 
         return JSONResponse(asdict(await plane.database.run(make)), 201, {"Cache-Control": "no-store"})
 
-    @router.get("/{group}/dp-client-certificates/{certificate_id}")
+    @router.get("/{group}/dp-client-certificates/{certificate_id}", response_model=PinItem)
     async def get_certificate(group: GroupName, certificate_id: str) -> dict[str, Any]:
         """One pinned certificate."""
         for item in (await list_certificates(group))["items"]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 
 from kongdp.controlplane import groups, nodes
 from kongdp.controlplane.api.actors import may_see
@@ -19,6 +20,50 @@ from kongdp.controlplane.pulse import Rates
 
 # Everybody who asks within it is told the same.
 KEPT_S = 0.9
+
+
+class LiveRates(BaseModel):
+    """Rates of the last seconds. `latency_ms`: an upper bound of each percentile, null beyond the last bucket; `points`: (second,
+    requests, 4xx, 5xx), oldest first.
+    """
+
+    requests_per_s: float
+    client_error_share: float
+    server_error_share: float
+    latency_ms: dict[str, float | None]
+    points: list[tuple[int, int, int, int]]
+
+
+class Problem(BaseModel):
+    """What is wrong with a node."""
+
+    node: str
+    hostname: str
+    reason: str
+
+
+class GroupNow(BaseModel):
+    """A group: its rate, how many nodes it has and how they are."""
+
+    id: str
+    name: str
+    requests_per_s: float
+    nodes: int
+    connected: int
+    in_sync: int
+    problems: list[Problem]
+
+
+class Live(LiveRates):
+    """All groups that the caller may see, together and each."""
+
+    groups: list[GroupNow]
+
+
+class LiveGroup(LiveRates):
+    """One group, with the requests per second of each node."""
+
+    nodes: dict[str, float]
 
 
 class _Census:
@@ -58,7 +103,7 @@ def make_router(plane: Plane) -> APIRouter:
     router = APIRouter(prefix="/v2", tags=["live"])
     census = _Census(plane)
 
-    @router.get("/live")
+    @router.get("/live", response_model=Live)
     async def live(request: Request) -> dict[str, Any]:
         """All groups that the caller may see, together and each."""
         seen = [(group, members) for group, members in await census.take() if may_see(request, group.id)]
@@ -69,7 +114,7 @@ def make_router(plane: Plane) -> APIRouter:
             "groups": [_shown_group(plane, group, members, now) for group, members in seen],
         }
 
-    @router.get("/control-planes/{group}/live")
+    @router.get("/control-planes/{group}/live", response_model=LiveGroup)
     async def live_group(group: GroupName) -> dict[str, Any]:
         """One group, with the rate of each node."""
         found = await find_group(plane, group)

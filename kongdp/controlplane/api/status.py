@@ -13,6 +13,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from pydantic import BaseModel
 
 from kongdp import KONG_VERSION
 from kongdp.adminapi import errors
@@ -37,6 +38,20 @@ LISTED: Mapping[str, Mapping[str, Handler]] = {
 DEPRECATED = {"Deprecation": "true"}
 # Answered, and neither listed nor described: it says only that there is nothing.
 DNS = "/status/dns"
+
+
+class Health(BaseModel):
+    """That somebody answers."""
+
+    status: str
+
+
+class Ready(BaseModel):
+    """Whether this process can do its work, and what of it."""
+
+    status: str
+    database: bool
+    listeners: bool
 
 
 def make_router(plane: Plane, node_id: str) -> APIRouter:
@@ -68,12 +83,12 @@ def make_router(plane: Plane, node_id: str) -> APIRouter:
         """A control plane resolves no names for anybody."""
         return JSONResponse({"message": "not implemented with the legacy DNS client"}, 501)
 
-    @router.get("/v2/health")
+    @router.get("/v2/health", response_model=Health)
     async def health() -> dict[str, str]:
         """That this process answers."""
         return {"status": "ok"}
 
-    @router.get("/v2/ready", responses={503: {"description": "not ready"}})
+    @router.get("/v2/ready", response_model=Ready, responses={503: {"model": Ready, "description": "not ready"}})
     async def ready() -> JSONResponse:
         """Whether this process can do its work: its database answers and its listeners take data planes."""
         checks = {"database": await plane.is_database_reachable(), "listeners": plane.is_listening}

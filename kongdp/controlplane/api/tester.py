@@ -6,6 +6,7 @@ In: HTTP.  Out: JSON; the router's work is `route_tester`'s. Reading, so that wh
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 
 from kongdp.controlplane.api.parameters import GroupName, find_group
 from kongdp.controlplane.api.problems import ApiError
@@ -20,12 +21,29 @@ FieldLines = Annotated[
 ]
 
 
+class Matched(BaseModel):
+    """What answers by the newest configuration, which is a revision's. `upstream_url` is empty where there is no service."""
+
+    revision: int
+    route: dict[str, Any]
+    service: dict[str, Any] | None
+    prefix: str
+    captures: dict[str, str]
+    upstream_url: str
+
+
+class Found(BaseModel):
+    """What matched, or null."""
+
+    match: Matched | None
+
+
 def make_router(plane: Plane) -> APIRouter:
     """The endpoint over a running control plane."""
     router = APIRouter(prefix="/v2/control-planes/{group}", tags=["core entities"])
     tester = RouteTester(plane.database, plane.options.router_flavor)
 
-    @router.get("/route-match")
+    @router.get("/route-match", response_model=Found)
     async def match(group: GroupName, url: Url, method: Method = "GET", header: FieldLines = None) -> dict[str, Any]:
         """The route that would answer a request on a data plane that has the newest configuration."""
         found = await find_group(plane, group)
