@@ -14,6 +14,9 @@ puts x10      the same from ten connections at once, as decK does
 first, last   ms of a page of 1,000 routes, the first and the last (by following `next`); median of five
 edit          ms from sending PATCH /routes/{id} until the hub has the new configuration (the answer of
               expected-config-hash, which waits for it, tells a new hash); median of twenty
+counts        ms until the counters of one node are stored, whose every route was asked in the last ten seconds, status codes
+              alone (what a Kong would have, if it sent any)
+with times    the same with the time that the requests took, as nodes send them; both in this process, median of eight
 
 Bar: import 5 s, puts 60 s, edit 100 ms, and pages that do not slow down.
 """
@@ -27,13 +30,18 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kongdp.controlplane import activity
+from kongdp.controlplane.store.database import Database
+from kongdp.controlplane.store.migrations import migrate
+from kongdp.sync.messages import COUNTER_ROWS_MAX, CounterFrame
+from kongdp.telemetry.totals import LATENCY_SOURCE
 from tests.support import shared
 from tests.support.control_plane_process import Process
 from tests.support.postgres import PostgresServer, why_not
@@ -43,9 +51,10 @@ CONNECTIONS = 10
 PAGE = 1000
 PAGES_TIMED = 5
 EDITS = 20
+PUSHES = 8
 NAMESPACE = uuid.UUID("7d9d3f2e-6f0c-4d8b-9a39-1c1c8d6f6a10")
 JSON = {"Content-Type": "application/json"}
-COLUMNS = ("import", "again", "puts", "puts x10", "first", "last", "edit")
+COLUMNS = ("import", "again", "puts", "puts x10", "first", "last", "edit", "counts", "with times")
 
 
 def route(number: int, way: str) -> dict[str, Any]:
@@ -144,34 +153,71 @@ def edit_time(client: Client) -> float:
     return 1000 * statistics.median(times)
 
 
+def counting_time(database: Database, boot: str, count: int, *, with_times: bool) -> float:
+    """Milliseconds to store one push of counters, median. Each push raises every counter."""
+    routes = [str(uuid.uuid5(NAMESPACE, str(number))) for number in range(count)]
+    node, now = str(NAMESPACE), time.time()
+    times = []
+    for push in range(1, PUSHES + 1):
+        rows = [(route_id, 200, "service", push) for route_id in routes]
+        if with_times:
+            rows += [(route_id, 0, LATENCY_SOURCE, 7 * push) for route_id in routes]
+        pieces = [tuple(rows[at : at + COUNTER_ROWS_MAX]) for at in range(0, len(rows), COUNTER_ROWS_MAX)]
+        at = now + push * activity.FINE_S
+        frames = [
+            CounterFrame(node, boot, push * len(pieces) + number, at, piece) for number, piece in enumerate(pieces)
+        ]
+        began = time.perf_counter()
+        activity.add(database, frames, at)
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
+
+
 @contextmanager
-def started(database: str, directory: Path) -> Iterator[str]:
+def started(environment: Mapping[str, str], directory: Path) -> Iterator[str]:
     """A control plane's Admin API."""
-    server = PostgresServer() if database == "postgresql" else None
-    environment = {} if server is None else {"KONGDP_DATABASE_URL": server.create_database()}
     process = Process(directory, **environment)
     try:
         yield process.until_ready().admin
     finally:
         process.kill()
-        if server is not None:
-            server.close()
+
+
+@contextmanager
+def databases(kind: str, directory: Path) -> Iterator[tuple[dict[str, str], str]]:
+    """The environment that gives a control plane an empty database, and the URL of another empty one."""
+    if kind == "sqlite":
+        yield {}, f"sqlite:///{directory / 'counts.db'}"
+        return
+    server = PostgresServer()
+    try:
+        yield {"KONGDP_DATABASE_URL": server.create_database()}, server.create_database()
+    finally:
+        server.close()
 
 
 def measure(database: str, count: int) -> dict[str, Any]:
     """All figures of one database."""
-    with tempfile.TemporaryDirectory() as directory, started(database, Path(directory)) as url:
-        file = Path(directory, "kong.json")
-        file.write_bytes(table(count))
-        client = Client(url)
-        found: dict[str, Any] = {"database": database, "routes": count}
-        found["import"] = run_import(url, file)
-        found["again"] = run_import(url, file)
-        found["edit"] = edit_time(client)
-        found["first"], found["last"] = page_times(client)
-        found["puts"] = timed(lambda: put_all(url, range(count), "p"))
-        found["puts x10"] = timed(lambda: put_at_once(url, count))
-        return found
+    found: dict[str, Any] = {"database": database, "routes": count}
+    with tempfile.TemporaryDirectory() as name, databases(database, Path(name)) as (environment, empty):
+        with started(environment, Path(name)) as url:
+            file = Path(name, "kong.json")
+            file.write_bytes(table(count))
+            client = Client(url)
+            found["import"] = run_import(url, file)
+            found["again"] = run_import(url, file)
+            found["edit"] = edit_time(client)
+            found["first"], found["last"] = page_times(client)
+            found["puts"] = timed(lambda: put_all(url, range(count), "p"))
+            found["puts x10"] = timed(lambda: put_at_once(url, count))
+        store = Database(empty)
+        try:
+            migrate(store)
+            found["counts"] = counting_time(store, "codes", count, with_times=False)
+            found["with times"] = counting_time(store, "times", count, with_times=True)
+        finally:
+            store.close()
+    return found
 
 
 def main() -> None:
