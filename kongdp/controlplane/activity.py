@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from kongdp.controlplane.pulse import Gain
 from kongdp.controlplane.store import tables
-from kongdp.controlplane.store.database import Database, upsert
+from kongdp.controlplane.store.database import Database, among, upsert
 from kongdp.controlplane.store.repository import EntityChange
 from kongdp.sync.messages import CounterFrame
 
@@ -130,16 +130,11 @@ def _readable(frame: CounterFrame) -> Iterator[tuple[_Key, int]]:
 def _totals(connection: sa.Connection, boot: int, route_ids: set[str]) -> dict[_Key, int]:
     table = tables.activity_totals
     found: dict[_Key, int] = {}
-    for ids in _chunks(sorted(route_ids)):
+    for condition in among(connection, table.c.route_id, sorted(route_ids)):
         query = sa.select(table.c.route_id, table.c.code, table.c.source, table.c.total)
-        rows = connection.execute(query.where(table.c.boot == boot, table.c.route_id.in_(ids)))
+        rows = connection.execute(query.where(table.c.boot == boot, condition))
         found.update({(route, code, source): total for route, code, source, total in rows})
     return found
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        yield ids[start : start + IDS_PER_QUERY]
 
 
 def follow_routes(connection: sa.Connection, group_id: str, changes: Sequence[EntityChange]) -> None:

@@ -30,6 +30,10 @@ THREADS = 4
 BUSY_TIMEOUT_MS = 10_000
 # From how many rows on a stream to PostgreSQL (which takes three round trips) is less work than a statement a row.
 COPIED_ROWS_MIN = 10
+# Values in one condition of a query to SQLite.
+VALUES_PER_QUERY = 500
+# From how many rows on one statement with an array for each column is.
+ARRAYED_ROWS_MIN = 10
 
 
 class DatabaseError(KongdpError):
@@ -105,6 +109,18 @@ class Database:
         self.engine.dispose()
 
 
+def among(connection: sa.Connection, column: sa.Column[Any], values: Sequence[Any]) -> Iterator[sa.ColumnElement[bool]]:
+    """Conditions that together select the rows whose column has one of these values: on PostgreSQL one, with an array.
+
+    PERF: of 500 parameters PostgreSQL knows nothing when it plans; it compared each with every row, 200 ms where there were 10,000.
+    """
+    if connection.dialect.name != "sqlite":
+        yield column == sa.any_(sa.bindparam(None, list(values), type_=postgresql.ARRAY(column.type)))
+        return
+    for start in range(0, len(values), VALUES_PER_QUERY):
+        yield column.in_(values[start : start + VALUES_PER_QUERY])
+
+
 def insert_many(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all have the same columns.
 
@@ -157,8 +173,12 @@ def upsert(
     """
     if not rows:
         return
-    statement = _upsert(connection.dialect.name, table, tuple(rows[0]), add, keep)
-    connection.execute(statement, list(rows))
+    columns = tuple(rows[0])
+    if connection.dialect.name == "sqlite" or len(rows) < ARRAYED_ROWS_MIN:
+        connection.execute(_upsert(connection.dialect.name, table, columns, add, keep), list(rows))
+    else:
+        arrays = {f"all_{name}": [row[name] for row in rows] for name in columns}
+        connection.execute(_upsert_arrays(table, columns, add, keep), arrays)
 
 
 @cache
@@ -166,10 +186,29 @@ def _upsert(
     dialect: str, table: sa.Table, columns: tuple[str, ...], add: tuple[str, ...], keep: tuple[str, ...]
 ) -> sa.Insert:
     """The statement, made once for each form of call."""
-    keys = [column.name for column in table.primary_key.columns]
     # PERF: without values(), so that one compiled text serves every call: compiling 500 rows of VALUES took longer than
     # sending them one by one does (bench.whole.control_plane, 10,000 routes on PostgreSQL: 0.9 s of 1.9 s).
-    insert: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    return _replacing(insert, table, columns, add, keep)
+
+
+@cache
+def _upsert_arrays(table: sa.Table, columns: tuple[str, ...], add: tuple[str, ...], keep: tuple[str, ...]) -> sa.Insert:
+    """The same for PostgreSQL with all rows in one statement of one text: an array `all_NAME` for each column.
+
+    PERF: the 20,000 rows of a node whose 10,000 routes were all asked: 0.20 s of our CPU and 0.36 s waited for, one by one 0.40 and 0.75.
+    """
+    arrays = [
+        sa.func.unnest(sa.bindparam(f"all_{name}", type_=postgresql.ARRAY(table.c[name].type))) for name in columns
+    ]
+    insert = postgresql.insert(table).from_select(list(columns), sa.select(*arrays))
+    return _replacing(insert, table, columns, add, keep)
+
+
+def _replacing(
+    insert: Any, table: sa.Table, columns: tuple[str, ...], add: tuple[str, ...], keep: tuple[str, ...]
+) -> sa.Insert:
+    keys = [column.name for column in table.primary_key.columns]
     changed = {
         name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
         for name in columns
