@@ -75,9 +75,10 @@ def texts() -> list[str]:
     return [each.text for each in found(ui.label) if each.text and is_seen(each)]
 
 
-async def press(name: str) -> None:
-    """Press a button, and wait until what it started has ended."""
-    (button,) = found(ui.button, label=name)
+async def press(button: str | ui.button) -> None:
+    """Press a button, or the only one of a name, and wait until what it started has ended."""
+    if isinstance(button, str):
+        (button,) = found(ui.button, label=button)
     await send(button, "click", None)
 
 

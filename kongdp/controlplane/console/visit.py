@@ -5,6 +5,7 @@ House rule: no screen handles sessions, redirects or unexpected errors itself. C
 """
 
 import inspect
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -52,8 +53,9 @@ class Visit:
         return self.identity.may(role, group_id)
 
     def address(self, **changes: object) -> str:
-        """This page's address with other query arguments; those that are None or "" are left out."""
-        kept = {name: value for name, value in {**self.arguments, **changes}.items() if value not in (None, "")}
+        """This page's address with other query arguments; those that are None or "" are left out, and the open dialog."""
+        asked = {**self.arguments, "dialog": None, **changes}
+        kept = {name: value for name, value in asked.items() if value not in (None, "")}
         return self.path + (f"?{urlencode(kept)}" if kept else "")
 
 
@@ -116,6 +118,16 @@ def _on_error(visit: Visit, error: Exception) -> None:
         ui.navigate.to(sign_in_address(visit))
     else:
         tell(said(error))
+
+
+def reload() -> None:
+    """The page again, as it is now, without the dialog that was open over it."""
+    ui.run_javascript("consoleAt('dialog', ''); location.reload()")
+
+
+def leave(path: str) -> None:
+    """Another page; the way back from it leads to this one, without the dialog that was open over it."""
+    ui.run_javascript(f"consoleAt('dialog', ''); location.assign({json.dumps(path)})")
 
 
 def said(error: RefusedError) -> str:

@@ -185,6 +185,12 @@ def test_addresses_and_back(console: ConsolePlane, visitor: Visit) -> None:
     expect(page.get_by_role("link", name="route-21")).to_have_count(0)
     page.go_back()
     expect(page.get_by_text("1–25 of 26")).to_be_visible()
+    # An open dialog has an address while it is open, and only then.
+    settled(page).get_by_role("button", name="New route").click()
+    page.wait_for_url("**/routes?dialog=new")
+    page.reload()
+    dialog(page, "New route").get_by_role("button", name="Cancel").click()
+    page.wait_for_url("**/routes")
     for _ in range(6):
         page.go_forward()
     is_at_range()
@@ -251,7 +257,7 @@ def test_accounts_and_tokens(console: ConsolePlane, visitor: Visit) -> None:
     # A double click makes one.
     own.get_by_role("dialog").get_by_role("button", name="Create").dblclick()
     token = own.locator("code", has_text="kdp_pat_").inner_text()
-    own.get_by_role("button", name="Done").click()
+    press(own, "Done")
     fields = {"Authorization": f"Bearer {token}"}
     assert ask("GET", f"{console.admin}/v2/me", headers=fields).json()["name"] == "erin"
     assert ask("GET", f"{console.admin}/v2/control-planes/{group.id}", headers=fields).status == 200

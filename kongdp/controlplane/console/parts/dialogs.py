@@ -3,8 +3,10 @@
 House rule: a question names what will go. Focus goes into a dialog and back to what opened it (Quasar's). Cold.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from nicegui import ui
 
@@ -14,11 +16,17 @@ LISTED_MAX = 10
 
 
 @contextmanager
-def dialog(title: str, *, is_wide: bool = False) -> Iterator[ui.dialog]:
-    """A dialog, open at once and gone when closed; the block makes its content."""
+def dialog(title: str, *, is_wide: bool = False, key: str = "") -> Iterator[ui.dialog]:
+    """A dialog, open at once and gone when closed; the block makes its content.
+
+    `key`: what the page's address says of it while it is open (`?dialog=`); its screen opens it by that (`open_asked`).
+    """
     with ui.dialog(value=True).props('transition-duration="100"') as shown:
         shown.props["aria-label"] = title
-        shown.on("hide", lambda: shown.delete())
+        closed = "() => { consoleAt('dialog', ''); emit(); }" if key else "() => emit()"
+        shown.on("hide", lambda: shown.delete(), js_handler=closed)
+        if key:
+            ui.run_javascript(f"consoleAt('dialog', {key!r})")
         with ui.element("div").classes("dialog wide" if is_wide else "dialog") as box:
             box.on("keydown.enter", js_handler="(event) => consoleEnter(event)")
             with ui.element("h2").classes("dialog-title"):
@@ -28,6 +36,13 @@ def dialog(title: str, *, is_wide: bool = False) -> Iterator[ui.dialog]:
     first = next((each for each in shown.descendants() if isinstance(each, ui.input | ui.textarea | ui.select)), None)
     if first is not None and not isinstance(first, ui.select):
         first.props("autofocus")
+
+
+async def open_asked(key: str, dialogs: Mapping[str, Callable[[], Any]]) -> None:
+    """Open the dialog that an address asks for, if the visitor is offered it."""
+    result = dialogs[key]() if key in dialogs else None
+    if inspect.isawaitable(result):
+        await result
 
 
 def confirm(

@@ -57,24 +57,24 @@ class Place:
         return [each for each in fields if "config" not in each] + [{"config": own["config"]}]
 
 
-async def create(place: Place, kind: Kind, done: Done) -> None:
-    """Make one; for a plugin its name is chosen first."""
+async def create(place: Place, kind: Kind, done: Done, *, key: str = "") -> None:
+    """Make one; for a plugin its name is chosen first. `key`: as of a dialog."""
     if kind.path == "plugins":
-        await _choose_plugin(place, kind, done)
+        await _choose_plugin(place, kind, done, key)
     else:
-        await _edit(place, kind, None, done)
+        await _edit(place, kind, None, done, key=key)
 
 
-async def change(place: Place, kind: Kind, row: Entity, done: Done) -> None:
+async def change(place: Place, kind: Kind, row: Entity, done: Done, *, key: str = "") -> None:
     """Change one."""
-    await _edit(place, kind, row, done, plugin=row["name"] if kind.path == "plugins" else "")
+    await _edit(place, kind, row, done, plugin=row["name"] if kind.path == "plugins" else "", key=key)
 
 
-async def _choose_plugin(place: Place, kind: Kind, done: Done) -> None:
+async def _choose_plugin(place: Place, kind: Kind, done: Done, key: str) -> None:
     path = at("/v2/control-planes/{}/core-entities/plugins/enabled", place.group_id)
     names = (await place.ask.get(path))["enabled_plugins"]
     client = ui.context.client
-    with dialog("Add plugin") as shown:
+    with dialog("Add plugin", key=key) as shown:
         form = Form()
         with ui.element("div").classes("form"):
             form.choice("name", "Plugin *", names, names[0] if names else None)
@@ -91,14 +91,14 @@ async def _choose_plugin(place: Place, kind: Kind, done: Done) -> None:
             main_button("Next", go_on)
 
 
-async def _edit(place: Place, kind: Kind, row: Entity | None, done: Done, *, plugin: str = "") -> None:
+async def _edit(place: Place, kind: Kind, row: Entity | None, done: Done, *, plugin: str = "", key: str = "") -> None:
     schema = await place.schema(kind, plugin)
     held: dict[str, Any] | None = None
     etag: str | None = None
     if row is not None:
         held, etag = await _seen(place, kind, row)
     what = f"{plugin} plugin" if plugin else kind.one
-    with dialog(f"Edit {what}" if row is not None else f"New {what}", is_wide=True) as shown:
+    with dialog(f"Edit {what}" if row is not None else f"New {what}", is_wide=True, key=key) as shown:
         form = Form()
         skip = {name for name in ("name",) if plugin} | ({place.scope} if place.parent is not None else set())
         with ui.element("div").classes("form") as fields:

@@ -33,7 +33,7 @@ class EntityTable:
             search=search,
             size=10 if self._is_child else 25,
             has_search=not self._is_child,
-            address=None if self._is_child else visit.address,
+            address=self._address_of_child if self._is_child else visit.address,
             empty=self._nothing,
             act=self._act,
         )
@@ -45,17 +45,24 @@ class EntityTable:
     def add_button(self, *, is_main: bool = True) -> None:
         """The button that makes one, for whoever may."""
         if self._may_edit:
-            (main_button if is_main else quiet_button)(f"New {self._kind.one}", self._create, icon="add")
+            (main_button if is_main else quiet_button)(f"New {self._kind.one}", self.create, icon="add")
+
+    def _address_of_child(self, *, page: int | None, q: str) -> str:
+        """Of several lists one is not at its first page; the fragment leads back to it."""
+        del q
+        kind = self._kind.path
+        return f"{self._visit.address(below=kind if page else None, page=page)}#{kind}"
 
     def _nothing(self) -> None:
         if self._is_child:
             ui.label("None yet").classes("hint")
             return
         action = f"New {self._kind.one}" if self._may_edit else ""
-        states.empty(f"No {self._kind.title} yet", self._kind.about, action=action, on_click=self._create)
+        states.empty(f"No {self._kind.title} yet", self._kind.about, action=action, on_click=self.create)
 
-    async def _create(self) -> None:
-        await entity_form.create(self._place, self._kind, self.table.refresh)
+    async def create(self) -> None:
+        """The dialog that makes one; that of a page's only list is part of its address."""
+        await entity_form.create(self._place, self._kind, self.table.refresh, key="" if self._is_child else "new")
 
     async def _fetch(self, wanted: Wanted) -> tuple[list[Row], int]:
         query = {"page.size": wanted.size, "page.number": wanted.number, CONTAINS: wanted.search or None}
@@ -80,12 +87,12 @@ class EntityTable:
             await entity_form.delete(self._place, self._kind, row, self.table.refresh)
 
 
-async def children(visit: Visit, place: Place, kind: Kind) -> None:
+async def children(visit: Visit, place: Place, kind: Kind, page: int) -> None:
     """A card with what is below an entity."""
-    with layout.card(kind.title):
+    with layout.card(kind.title).props(f'id="{kind.path}"').classes("anchor"):
         with layout.section(kind.title) as side:
             pass
-        table = EntityTable(visit, place, kind)
+        table = EntityTable(visit, place, kind, page=page)
         await table.show()
     with side:
         table.add_button(is_main=False)

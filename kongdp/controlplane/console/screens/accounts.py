@@ -9,7 +9,7 @@ from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts import roles
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
-from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.dialogs import confirm, dialog, open_asked
 from kongdp.controlplane.console.parts.facts import moment
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted
@@ -27,7 +27,7 @@ Done = Callable[[], Awaitable[None]]
 
 
 @screen("/accounts", title="Accounts", menu="accounts")
-async def accounts(visit: Visit, page: int = 1) -> None:
+async def accounts(visit: Visit, page: int = 1, dialog: str = "") -> None:
     """The users."""
     actions = layout.heading(visit, "Accounts", about=ABOUT)
     found = await visit.ask.get("/v2/control-planes", page_size=1000)
@@ -50,6 +50,7 @@ async def accounts(visit: Visit, page: int = 1) -> None:
         await table.refresh()
     with actions:
         main_button("New user", lambda: _edit(visit, None, groups, table.refresh), icon="person_add")
+    await open_asked(dialog, {"new": lambda: _edit(visit, None, groups, table.refresh)})
 
 
 def _row(user: Mapping[str, Any], groups: Mapping[str, str]) -> Row:
@@ -66,7 +67,7 @@ def _row(user: Mapping[str, Any], groups: Mapping[str, str]) -> Row:
 
 def _edit(visit: Visit, user: Mapping[str, Any] | None, groups: Mapping[str, str], done: Done) -> None:
     row = user or {"name": "", "role": "none", "roles": {}}
-    with dialog("Edit user" if user else "New user") as shown:
+    with dialog("Edit user" if user else "New user", key="" if user else "new") as shown:
         form = Form()
         with ui.element("div").classes("form"):
             if user is None:

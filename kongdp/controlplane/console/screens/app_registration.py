@@ -9,7 +9,7 @@ from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import confirm, dialog
 from kongdp.controlplane.console.parts.form import Form
-from kongdp.controlplane.console.visit import Visit
+from kongdp.controlplane.console.visit import Visit, reload
 
 
 def _path(version: Mapping[str, Any]) -> str:
@@ -29,7 +29,7 @@ def enable(visit: Visit, version: Mapping[str, Any]) -> None:
         async def save() -> None:
             values = form.values()
             if values is not None and await form.submit(lambda: visit.ask.put(_path(version), values)):
-                ui.navigate.reload()
+                reload()
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)
@@ -41,7 +41,7 @@ def disable(visit: Visit, version: Mapping[str, Any]) -> None:
 
     async def delete() -> None:
         await visit.ask.delete(_path(version))
-        ui.navigate.reload()
+        reload()
 
     goes = ["the key-auth and acl plugins of this version: it answers without a key again"]
     confirm("Disable app registration", delete, goes=goes, action="Disable")

@@ -15,7 +15,7 @@ from kongdp.controlplane.console.parts import entity_form
 from kongdp.controlplane.console.parts.buttons import menu_button, quiet_button
 from kongdp.controlplane.console.parts.code import code
 from kongdp.controlplane.console.parts.declaration import curl, declaration
-from kongdp.controlplane.console.parts.dialogs import dialog
+from kongdp.controlplane.console.parts.dialogs import dialog, open_asked
 from kongdp.controlplane.console.parts.entity_form import Place
 from kongdp.controlplane.console.parts.entity_table import EntityTable, children
 from kongdp.controlplane.console.parts.facts import facts, moment
@@ -23,7 +23,7 @@ from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, address
 from kongdp.controlplane.console.parts.schema_form import AUTOMATIC, LONG_TEXTS, label_of
 from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.screens.group import MANAGER, group_heading
-from kongdp.controlplane.console.visit import Visit, screen
+from kongdp.controlplane.console.visit import Visit, reload, screen
 
 PAGES = tuple(kind for kind in KINDS.values() if kind.has_page)
 PARENTS = {"service": "services", "route": "routes", "consumer": "consumers", "certificate": "certificates"}
@@ -31,7 +31,7 @@ PARENTS = {"service": "services", "route": "routes", "consumer": "consumers", "c
 LONG = "(text, see the declaration)"
 
 
-async def _list(visit: Visit, kind: Kind, group: str, q: str, page: int) -> None:
+async def _list(visit: Visit, kind: Kind, group: str, q: str, page: int, dialog: str) -> None:
     found, actions = await group_heading(visit, group, kind.path)
     with layout.card(kind.title):
         with layout.section(kind.title) as side:
@@ -42,6 +42,8 @@ async def _list(visit: Visit, kind: Kind, group: str, q: str, page: int) -> None
         quiet_button("Copy as decK YAML", lambda: _copy_all(visit, found["id"], kind), icon="content_copy")
     with actions:
         table.add_button()
+    if visit.may("editor", found["id"]):
+        await open_asked(dialog, {"new": table.create})
 
 
 async def _copy_all(visit: Visit, group_id: str, kind: Kind) -> None:
@@ -57,7 +59,15 @@ async def _copy_all(visit: Visit, group_id: str, kind: Kind) -> None:
             quiet_button("Close", shown.close)
 
 
-async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: Shown) -> None:
+async def _one(
+    visit: Visit,
+    kind: Kind,
+    group: str,
+    entity: str,
+    status: Shown,
+    pages: Mapping[str, int],
+    dialog: str,
+) -> None:
     owner = await visit.ask.get(at("/v2/control-planes/{}", group))
     place = Place(visit.ask, owner["id"])
     row = await visit.ask.get(place.path(kind, {"id": entity}))
@@ -71,7 +81,7 @@ async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: Shown)
     await _facts(place, kind, row)
     below = Place(visit.ask, owner["id"], kind, row)
     for path in kind.children:
-        await children(visit, below, KINDS[path])
+        await children(visit, below, KINDS[path], pages.get(path, 1))
     if kind.path in ("routes", "services"):
         record = at("/v2/control-planes/{}/activity", owner["id"])
         query = {kind.path.removesuffix("s"): row["id"]}
@@ -79,19 +89,25 @@ async def _one(visit: Visit, kind: Kind, group: str, entity: str, status: Shown)
         codes = StatusCodes(visit, record, status, query=query, counted=counted)
         await codes.show()
     _written(visit, owner["id"], kind, row)
+    if visit.may("editor", owner["id"]):
+        await open_asked(dialog, {"edit": lambda: _edit(place, kind, row)})
+
+
+async def _edit(place: Place, kind: Kind, row: Entity) -> None:
+    async def shown_again() -> None:
+        reload()
+
+    await entity_form.change(place, kind, row, shown_again, key="edit")
 
 
 def _menu(place: Place, kind: Kind, row: Entity, of_kind: str) -> None:
-    async def shown_again() -> None:
-        ui.navigate.reload()
-
     async def gone() -> None:
         ui.navigate.to(of_kind)
 
     menu_button(
         "Actions",
         [
-            ("Edit", lambda: entity_form.change(place, kind, row, shown_again)),
+            ("Edit", lambda: _edit(place, kind, row)),
             ("Delete", lambda: entity_form.delete(place, kind, row, gone)),
         ],
     )
@@ -142,9 +158,9 @@ def _register(kind: Kind) -> None:
     """The two pages of a kind."""
 
     @screen("/runtimes/{group}/" + kind.path, title=kind.title, menu="runtimes")
-    async def listed(visit: Visit, group: str, q: str = "", page: int = 1) -> None:
+    async def listed(visit: Visit, group: str, q: str = "", page: int = 1, dialog: str = "") -> None:
         """The list."""
-        await _list(visit, kind, group, q, page)
+        await _list(visit, kind, group, q, page, dialog)
 
     @screen("/runtimes/{group}/" + kind.path + "/{entity}", title=kind.one, menu="runtimes")
     async def one(
@@ -156,9 +172,12 @@ def _register(kind: Kind) -> None:
         end: str = "",
         view: str = "",
         zone: str = "",
+        below: str = "",
+        page: int = 1,
+        dialog: str = "",
     ) -> None:
-        """One entity."""
-        await _one(visit, kind, group, entity, Shown(frame, start, end, view, zone))
+        """One entity; `below` is the list whose page is said."""
+        await _one(visit, kind, group, entity, Shown(frame, start, end, view, zone), {below: page}, dialog)
 
 
 for _kind in PAGES:

@@ -42,10 +42,10 @@ SECRETS = frozenset(("key", "password", "secret", "client_secret", "cert_alt", "
 
 
 @screen("/runtimes/{group}/revisions", title="History", menu="runtimes")
-async def history(visit: Visit, group: str, page: int = 1) -> None:
-    """The list, and how far the newest one has got."""
+async def history(visit: Visit, group: str, page: int = 1, nodes: int = 1) -> None:
+    """The list, and how far the newest one has got; `nodes` is the page of the data planes."""
     found, _actions = await group_heading(visit, group, "revisions")
-    await _roll_out(visit, found)
+    await _roll_out(visit, found, nodes)
     with layout.card("Revisions"):
         with layout.section("Revisions"):
             pass
@@ -80,7 +80,7 @@ def _row(group_id: str, revision: Mapping[str, Any]) -> Row:
     }
 
 
-async def _roll_out(visit: Visit, found: Mapping[str, Any]) -> None:
+async def _roll_out(visit: Visit, found: Mapping[str, Any], page: int) -> None:
     """Which data planes have the newest configuration, and why the others have not."""
     path = at("/v2/control-planes/{}/nodes", found["id"])
 
@@ -96,7 +96,14 @@ async def _roll_out(visit: Visit, found: Mapping[str, Any]) -> None:
         with layout.section("Roll-out") as side:
             pass
         progress = ui.label("").props('role="status"')
-        table = PagedTable(ROLL_OUT_COLUMNS, fetch, label="Roll-out", size=10)
+        table = PagedTable(
+            ROLL_OUT_COLUMNS,
+            fetch,
+            label="Roll-out",
+            size=10,
+            page=page,
+            address=lambda page, q: visit.address(nodes=page, q=q),
+        )
         await table.refresh()
     with side:
         Live(table.refresh)

@@ -13,7 +13,7 @@ from kongdp.controlplane.console.asking import RefusedError, at
 from kongdp.controlplane.console.parts.buttons import icon_button, main_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import dialog
 from kongdp.controlplane.console.parts.form import Form, split_lines
-from kongdp.controlplane.console.visit import Visit
+from kongdp.controlplane.console.visit import Visit, reload
 
 BY_URL, BY_PARTS = "Add using URL", "Add using Protocol, Host and Path"
 NAME_HINT = "Letters, digits and . - _ ~ :"
@@ -217,7 +217,7 @@ def advanced(title: str) -> ui.element:
 
 async def create(visit: Visit, version: Mapping[str, Any]) -> None:
     """Both steps; the second one's **Create** makes everything, or nothing."""
-    with dialog("Create Implementation", is_wide=True) as shown:
+    with dialog("Create Implementation", is_wide=True, key="implementation") as shown:
         with ui.element("ol").classes("steps"):
             marks = [_step("1. Upstream service"), _step("2. Add a Route")]
         with ui.element("div").classes("form") as first:
@@ -297,7 +297,8 @@ def _edit(
     make_fields: type[ServiceFields] | type[RouteFields],
     row: Mapping[str, Any],
 ) -> None:
-    with dialog(title, is_wide=True) as shown:
+    # Which route is edited, the address does not say.
+    with dialog(title, is_wide=True, key="edit" if part == "service" else "") as shown:
         fields = make_fields(row)
 
         async def save() -> None:
@@ -307,7 +308,7 @@ def _edit(
             body = {part: {**values, "id": row["id"]} if part == "route" else values}
             path, seen = at("/v2/catalogue/versions/{}/implementation", version["id"]), f'"{made["edition"]}"'
             if await fields.form.submit(lambda: visit.ask.patch(path, body, if_match=seen), below=part):
-                ui.navigate.reload()
+                reload()
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)
@@ -324,7 +325,7 @@ def add_route(visit: Visit, made: Mapping[str, Any]) -> None:
             group, service = made["group_id"], made["service"]["id"]
             path = at("/v2/control-planes/{}/core-entities/services/{}/routes", group, service)
             if values is not None and await fields.form.submit(lambda: visit.ask.post(path, values)):
-                ui.navigate.reload()
+                reload()
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)

@@ -10,7 +10,7 @@ from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts import roles
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
 from kongdp.controlplane.console.parts.code import code
-from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.dialogs import confirm, dialog, open_asked
 from kongdp.controlplane.console.parts.facts import facts
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 @screen("/me", title="My account", menu="me")
-async def me(visit: Visit) -> None:
+async def me(visit: Visit, page: int = 1, dialog: str = "") -> None:
     """The page."""
     found = await visit.ask.get("/v2/me")
     layout.heading(visit, "My account", about=found["name"])
@@ -41,10 +41,10 @@ async def me(visit: Visit) -> None:
             quiet_button("Change password", lambda: _password(visit), icon="password")
         own = roles.role_lines(found["roles"], groups).replace("\n", ", ")
         facts([("Everywhere", roles.TEXTS[found["role"]]), ("In runtime groups", own)])
-    await _tokens(visit, groups)
+    await _tokens(visit, groups, page, dialog)
 
 
-async def _tokens(visit: Visit, groups: Mapping[str, str]) -> None:
+async def _tokens(visit: Visit, groups: Mapping[str, str], page: int, dialog: str) -> None:
     async def fetch(wanted: Wanted) -> tuple[list[Row], int]:
         tokens = (await visit.ask.get("/v2/tokens"))["items"]
         start = (wanted.number - 1) * wanted.size
@@ -65,8 +65,12 @@ async def _tokens(visit: Visit, groups: Mapping[str, str]) -> None:
         with layout.section("Access tokens"):
             quiet_button("New access token", lambda: _new(visit, groups, table), icon="add")
         ui.label("For programs: Authorization: Bearer …").classes("hint")
-        table = PagedTable(COLUMNS, fetch, label="Access tokens", act=act, empty=_nothing)
+        table = PagedTable(
+            COLUMNS, fetch, label="Access tokens", page=page, address=visit.address, act=act, empty=_nothing
+        )
         await table.refresh()
+    offered = {"token": lambda: _new(visit, groups, table), "password": lambda: _password(visit)}
+    await open_asked(dialog, offered)
 
 
 def _nothing() -> None:
@@ -88,7 +92,7 @@ def _row(token: Mapping[str, Any], groups: Mapping[str, str]) -> Row:
 
 
 def _new(visit: Visit, groups: Mapping[str, str], table: PagedTable) -> None:
-    with dialog("New access token") as shown:
+    with dialog("New access token", key="token") as shown:
         form = Form()
         with ui.element("div").classes("form") as fields:
             form.text("name", "Name", hint="What it is for", is_required=True)
@@ -130,7 +134,7 @@ def _show_once(fields: ui.element, token: str) -> None:
 
 
 def _password(visit: Visit) -> None:
-    with dialog("Change password") as shown:
+    with dialog("Change password", key="password") as shown:
         form = Form()
         with ui.element("div").classes("form"):
             for name, label, purpose in (

@@ -27,10 +27,10 @@ NOTHING = "–"
 
 
 @screen("/", title="Overview", menu="overview")
-async def overview(visit: Visit) -> None:
+async def overview(visit: Visit, page: int = 1) -> None:
     """The page."""
     actions = layout.heading(visit, "Overview", about="What all data planes do right now")
-    board = Board(visit)
+    board = Board(visit, page)
     await board.show()
     with actions:
         Live(board.read)
@@ -39,8 +39,9 @@ async def overview(visit: Visit) -> None:
 class Board:
     """The figures, and what they were: an element is touched only when its figure has changed."""
 
-    def __init__(self, visit: Visit) -> None:
+    def __init__(self, visit: Visit, page: int) -> None:
         self._visit = visit
+        self._page = page
         self._live: dict[str, Any] = {}
 
     async def show(self) -> None:
@@ -66,7 +67,9 @@ class Board:
         with layout.card("Runtime groups"):
             with layout.section("Runtime groups"):
                 pass
-            self._table = PagedTable(COLUMNS, self._groups, label="Runtime groups")
+            self._table = PagedTable(
+                COLUMNS, self._groups, label="Runtime groups", page=self._page, address=self._visit.address
+            )
         self._problems = ui.element("div")
         await self._table.refresh()
         self._figures()

@@ -9,7 +9,7 @@ from kongdp.controlplane.access import DEFAULT
 from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
-from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.dialogs import confirm, dialog, open_asked
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.labels import HINT, label_lines, read_labels
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted
@@ -27,7 +27,7 @@ KIND = "Hybrid"
 
 
 @screen("/runtimes", title="Runtime Manager", menu="runtimes")
-async def runtimes(visit: Visit, page: int = 1) -> None:
+async def runtimes(visit: Visit, page: int = 1, dialog: str = "") -> None:
     """The groups."""
     actions = layout.heading(visit, "Runtime Manager", about=ABOUT)
     if visit.may("admin"):
@@ -42,6 +42,8 @@ async def runtimes(visit: Visit, page: int = 1) -> None:
         act=lambda act, key: _act(visit, act, key, table),
     )
     await table.refresh()
+    if visit.may("admin"):
+        await open_asked(dialog, {"new": lambda: _edit(visit, None, table.refresh)})
 
 
 async def _fetch(visit: Visit, wanted: Wanted) -> tuple[list[Row], int]:
@@ -76,7 +78,7 @@ async def _act(visit: Visit, act: str, key: str, table: PagedTable) -> None:
 def _edit(visit: Visit, group: Mapping[str, Any] | None, done: Any) -> None:
     form = Form()
     row = group or {"name": "", "description": "", "labels": {}}
-    with dialog("Edit Runtime Group" if group else "Create Runtime Group") as shown:
+    with dialog("Edit Runtime Group" if group else "Create Runtime Group", key="" if group else "new") as shown:
         with ui.element("div").classes("form"):
             name = form.text("name", "Name", row["name"], is_required=True)
             if row["name"] == DEFAULT:

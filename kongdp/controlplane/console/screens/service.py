@@ -10,7 +10,7 @@ from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import at, maybe
 from kongdp.controlplane.console.parts import states
 from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button
-from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.dialogs import confirm, dialog, open_asked
 from kongdp.controlplane.console.parts.facts import facts, moment, number, tag, tile
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.inline import InlineText
@@ -18,7 +18,7 @@ from kongdp.controlplane.console.parts.labels import HINT, label_lines, read_lab
 from kongdp.controlplane.console.parts.markup import markup
 from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.parts.upload import upload_button
-from kongdp.controlplane.console.visit import Visit, screen
+from kongdp.controlplane.console.visit import Visit, leave, reload, screen
 
 HUB = ("Service Hub", "/services")
 UNPUBLISHED = "Keys of applications stay good. Publishing it again brings the page back."
@@ -26,7 +26,14 @@ UNPUBLISHED = "Keys of applications stay good. Publishing it again brings the pa
 
 @screen("/services/{service}", title="Service", menu="services")
 async def overview(
-    visit: Visit, service: str, frame: str = "", start: str = "", end: str = "", view: str = "", zone: str = ""
+    visit: Visit,
+    service: str,
+    frame: str = "",
+    start: str = "",
+    end: str = "",
+    view: str = "",
+    zone: str = "",
+    dialog: str = "",
 ) -> None:
     """The page."""
     found = await visit.ask.get(at("/v2/catalogue/services/{}", service))
@@ -66,13 +73,16 @@ async def overview(
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
     shown, counted = Shown(frame, start, end, view, zone), "matches a route of one of the versions"
     await StatusCodes(visit, path, shown, title="Traffic", counted=counted, also=follow).show()
+    if visit.may("editor"):
+        offered = {"edit": lambda: edit_service(visit, found), "version": lambda: new_version(visit, found)}
+        await open_asked(dialog, offered)
 
 
 async def _save(visit: Visit, service: Mapping[str, Any], **change: str) -> None:
     """What was edited in place."""
     path = at("/v2/catalogue/services/{}", service["id"])
     await visit.ask.patch(path, change, if_match=f'"{service["edition"]}"')
-    ui.navigate.reload()
+    reload()
 
 
 async def versions_of(visit: Visit, service_id: str) -> list[dict[str, Any]]:
@@ -154,11 +164,11 @@ async def _document(visit: Visit, service: Mapping[str, Any]) -> None:
 
     async def upload(name: str, content: str) -> None:
         await visit.ask.put(path, {"name": name, "content": content})
-        ui.navigate.reload()
+        reload()
 
     async def delete() -> None:
         await visit.ask.delete(path)
-        ui.navigate.reload()
+        reload()
 
     with layout.card("Service Document"):
         with layout.section("Service Document"):
@@ -180,12 +190,12 @@ async def publish(visit: Visit, service: Mapping[str, Any]) -> None:
     path = at("/v2/catalogue/services/{}/publication", service["id"])
     if not service["published"]:
         await visit.ask.put(path)
-        ui.navigate.reload()
+        reload()
         return
 
     async def unpublish() -> None:
         await visit.ask.delete(path)
-        ui.navigate.reload()
+        reload()
 
     goes = [f"the page of {service['name']} in the Dev Portal, with its document and specs"]
     confirm("Unpublish from Portal", unpublish, goes=goes, stays=UNPUBLISHED, action="Unpublish")
@@ -208,7 +218,7 @@ def version_address(service_id: str, version_id: str) -> str:
 def edit_service(visit: Visit, service: Mapping[str, Any]) -> None:
     """Name, description and labels."""
     form = Form()
-    with dialog("Edit service") as shown:
+    with dialog("Edit service", key="edit") as shown:
         with ui.element("div").classes("form"):
             form.text("name", "Display name", service["name"], is_required=True)
             form.text("description", "Description", service["description"], is_long=True)
@@ -222,7 +232,7 @@ def edit_service(visit: Visit, service: Mapping[str, Any]) -> None:
             path = at("/v2/catalogue/services/{}", service["id"])
             seen = f'"{service["edition"]}"'
             if values is not None and await form.submit(lambda: visit.ask.patch(path, values, if_match=seen)):
-                ui.navigate.reload()
+                reload()
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)
@@ -233,7 +243,7 @@ async def new_version(visit: Visit, service: Mapping[str, Any]) -> None:
     """The dialog **New Version**: a name, and the runtime group, where it stays."""
     groups = (await visit.ask.get("/v2/control-planes", page_size=1000))["items"]
     form = Form()
-    with dialog("New Version") as shown:
+    with dialog("New Version", key="version") as shown:
         with ui.element("div").classes("form"):
             form.text("name", "Version Name", hint="Any text, such as v.1", is_required=True)
             choices = {group["id"]: group["name"] for group in groups}
@@ -251,7 +261,7 @@ async def new_version(visit: Visit, service: Mapping[str, Any]) -> None:
                 made.update(await visit.ask.post(at("/v2/catalogue/services/{}/versions", service["id"]), values))
 
             if await form.submit(call):
-                ui.navigate.to(version_address(service["id"], made["id"]))
+                leave(version_address(service["id"], made["id"]))
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)

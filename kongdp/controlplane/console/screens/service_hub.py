@@ -13,11 +13,11 @@ from kongdp.controlplane.console import layout
 from kongdp.controlplane.console.asking import RefusedError, at
 from kongdp.controlplane.console.parts import states
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
-from kongdp.controlplane.console.parts.dialogs import dialog
+from kongdp.controlplane.console.parts.dialogs import dialog, open_asked
 from kongdp.controlplane.console.parts.facts import pill, tag
 from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.table import Column, PagedTable, Row, Wanted, pill_cells
-from kongdp.controlplane.console.visit import Visit, screen
+from kongdp.controlplane.console.visit import Visit, leave, screen
 
 ABOUT = "Create a service to manage and proxy an existing API or publish to a portal."
 NAME_HINT = "Letters, digits, spaces and . - _ ~ : (a space counts as -)"
@@ -32,7 +32,7 @@ CARDS_MAX = 60
 
 
 @screen("/services", title="Service Hub", menu="services")
-async def service_hub(visit: Visit, q: str = "", view: str = "cards", page: int = 1) -> None:
+async def service_hub(visit: Visit, q: str = "", view: str = "cards", page: int = 1, dialog: str = "") -> None:
     """The list."""
     actions = layout.heading(visit, "Service Hub", about=ABOUT)
     if visit.may("editor"):
@@ -56,6 +56,8 @@ async def service_hub(visit: Visit, q: str = "", view: str = "cards", page: int 
             ui.label(f"{len(found) - CARDS_MAX} more: search, or take the list.").classes("hint")
     else:
         await _list(visit, found, page)
+    if visit.may("editor"):
+        await open_asked(dialog, {"new": lambda: new_service(visit)})
 
 
 async def _services(visit: Visit, search: str) -> list[dict[str, Any]]:
@@ -133,7 +135,7 @@ def new_service(visit: Visit) -> None:
     """The dialog **New service**: display name, description, and a first version if wanted."""
     form = Form()
     made: dict[str, Any] = {}
-    with dialog("New service") as shown:
+    with dialog("New service", key="new") as shown:
         with ui.element("div").classes("form"):
             form.text("name", "Display name", hint=NAME_HINT, is_required=True)
             form.text("description", "Description", is_long=True, hint="Shown here and in the Dev Portal")
@@ -159,7 +161,7 @@ def new_service(visit: Visit) -> None:
 
             # The service is there when its version is refused: the next attempt makes the version alone.
             if (made or await form.submit(make_service)) and (not version or await form.submit(make_version)):
-                ui.navigate.to(_address(made))
+                leave(_address(made))
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)

@@ -9,7 +9,7 @@ from kongdp.controlplane.console.asking import at
 from kongdp.controlplane.console.parts.buttons import main_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import dialog
 from kongdp.controlplane.console.parts.form import Form
-from kongdp.controlplane.console.visit import Visit
+from kongdp.controlplane.console.visit import Visit, reload
 
 SHOWN_MAX = 200
 
@@ -36,7 +36,7 @@ async def offer(visit: Visit, version: Mapping[str, Any]) -> None:
         async def create() -> None:
             body = {"names": [name for name, box in boxes.items() if box.value]}
             if await form.submit(lambda: visit.ask.post(path, body)):
-                ui.navigate.reload()
+                reload()
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)

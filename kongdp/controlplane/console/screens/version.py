@@ -14,7 +14,7 @@ from kongdp.controlplane.console.parts import entity_form, states
 from kongdp.controlplane.console.parts.buttons import main_button, menu_button, quiet_button, quiet_link
 from kongdp.controlplane.console.parts.code import code
 from kongdp.controlplane.console.parts.declaration import declaration
-from kongdp.controlplane.console.parts.dialogs import confirm, dialog
+from kongdp.controlplane.console.parts.dialogs import confirm, dialog, open_asked
 from kongdp.controlplane.console.parts.entity_form import Place
 from kongdp.controlplane.console.parts.facts import facts, moment, pill, tag
 from kongdp.controlplane.console.parts.form import Form
@@ -23,7 +23,7 @@ from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.screens import app_registration, implementation, spec_routes
 from kongdp.controlplane.console.screens.service import HUB
-from kongdp.controlplane.console.visit import Visit, screen
+from kongdp.controlplane.console.visit import Visit, reload, screen
 
 SPEC_ENDINGS = ".json,.yaml,.yml"
 
@@ -40,7 +40,7 @@ async def version(
     zone: str = "",
     dialog: str = "",
 ) -> None:
-    """The page. `dialog=implementation` opens the dialog **Create Implementation**."""
+    """The page."""
     found = await visit.ask.get(at("/v2/catalogue/versions/{}", version))
     owner = await visit.ask.get(at("/v2/catalogue/services/{}", found["service_id"]))
     made = await maybe(visit.ask.get(at("/v2/catalogue/versions/{}/implementation", version)))
@@ -62,8 +62,21 @@ async def version(
     await _spec(visit, owner, found, has_implementation=made is not None)
     path = at("/v2/catalogue/versions/{}/status-codes", version)
     await StatusCodes(visit, path, Shown(frame, start, end, view, zone)).show()
-    if dialog == "implementation" and made is None and may_edit:
-        await implementation.create(visit, found)
+    await open_asked(dialog, _dialogs(visit, found, made, may_edit=may_edit))
+
+
+def _dialogs(
+    visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any] | None, *, may_edit: bool
+) -> Mapping[str, Any]:
+    """Those that have an address."""
+    if not may_edit:
+        return {}
+    if made is None:
+        return {"implementation": lambda: implementation.create(visit, found)}
+    return {
+        "configuration": lambda: view_configuration(made),
+        "edit": lambda: implementation.edit(visit, found, made),
+    }
 
 
 def upstream_url(service: Mapping[str, Any]) -> str:
@@ -198,7 +211,7 @@ async def _plugins(visit: Visit, found: Mapping[str, Any], made: Mapping[str, An
 
 async def _add_plugin(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     async def shown_again() -> None:
-        ui.navigate.reload()
+        reload()
 
     place = Place(visit.ask, found["group_id"], KINDS["services"], made["service"])
     await entity_form.create(place, KINDS["plugins"], shown_again)
@@ -211,11 +224,11 @@ async def _spec(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any]
 
     async def upload(name: str, content: str) -> None:
         await visit.ask.put(path, {"name": name, "content": content})
-        ui.navigate.reload()
+        reload()
 
     async def delete() -> None:
         await visit.ask.delete(path)
-        ui.navigate.reload()
+        reload()
 
     with layout.card("Version Spec"):
         with layout.section("Version Spec"):
@@ -237,7 +250,7 @@ async def _spec(visit: Visit, owner: Mapping[str, Any], found: Mapping[str, Any]
 
 def view_configuration(made: Mapping[str, Any]) -> None:
     """What the implementation is in the gateway, to look at and to copy."""
-    with dialog("Configuration", is_wide=True) as shown:
+    with dialog("Configuration", is_wide=True, key="configuration") as shown:
         code(declaration({"services": [made["service"]], "routes": made["routes"]}), label="Declarative YAML (decK)")
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Close", shown.close)
@@ -254,7 +267,7 @@ def _rename(visit: Visit, found: Mapping[str, Any]) -> None:
             path, seen = at("/v2/catalogue/versions/{}", found["id"]), f'"{found["edition"]}"'
             values = form.values()
             if values is not None and await form.submit(lambda: visit.ask.patch(path, values, if_match=seen)):
-                ui.navigate.reload()
+                reload()
 
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Cancel", shown.close)
@@ -269,7 +282,7 @@ def _going(made: Mapping[str, Any]) -> list[str]:
 def _delete_implementation(visit: Visit, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     async def delete() -> None:
         await visit.ask.delete(at("/v2/catalogue/versions/{}/implementation", found["id"]))
-        ui.navigate.reload()
+        reload()
 
     confirm("Delete implementation", delete, goes=_going(made), stays=f"The version {found['name']} stays.")
 
@@ -287,6 +300,6 @@ def _delete_version(
 def _delete_route(visit: Visit, found: Mapping[str, Any], route: Mapping[str, Any]) -> None:
     async def delete() -> None:
         await visit.ask.delete(at("/v2/control-planes/{}/core-entities/routes/{}", found["group_id"], route["id"]))
-        ui.navigate.reload()
+        reload()
 
     confirm("Delete route", delete, goes=[f"the route {route.get('name') or route['id']} and its plugins"])

@@ -24,6 +24,15 @@ async function consoleCopy(event) {
   setTimeout(() => { button.classList.remove("copied"); spoken.textContent = ""; }, 2000);
 }
 
+// What is open over a page is part of its address: set, or taken away while empty.
+function consoleAt(name, value) {
+  const there = new URL(location.href);
+  if ((there.searchParams.get(name) ?? "") === value) return;
+  if (value) there.searchParams.set(name, value);
+  else there.searchParams.delete(name);
+  history.replaceState(history.state, "", there);
+}
+
 // A moment (Unix time) as a field for dates holds it, in this browser's zone.
 function consoleLocal(at) {
   const there = new Date(at * 1000);
