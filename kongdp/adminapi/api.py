@@ -69,7 +69,7 @@ class AdminApi:
         self._paths = PathTable(schemas)
         self._schemas = schemas
         self._info = info
-        table = {**standard_endpoints(), **(endpoints or {})}
+        table = {**standard_endpoints(info), **(endpoints or {})}
         self.endpoints: Mapping[str, Mapping[str, Handler]] = table
         self._exact = {path: methods for path, methods in table.items() if "{" not in path}
         self._patterns = [(path.split("/"), methods) for path, methods in table.items() if "{" in path]

@@ -31,6 +31,9 @@ class LogLevel(Protocol):
     def change(self, level: str, timeout_s: float) -> None:
         """Another level for so many seconds."""
 
+    def change_everywhere(self, level: str, timeout_s: float) -> None:
+        """The same here and at the other nodes over this database."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kongdp.adminapi import errors
 from kongdp.adminapi.config_endpoint import get_config, post_config
-from kongdp.adminapi.context import Context, Handler
+from kongdp.adminapi.context import Context, Handler, NodeInfo
 from kongdp.adminapi.messages import Request, Response, decode_body, json_response
 from kongdp.adminapi.node_endpoints import node_endpoints
 from kongdp.adminapi.paging import Page, page_body, parse_page
@@ -30,14 +30,14 @@ FILTER_CHAINS = (
 )
 
 
-def standard_endpoints() -> dict[str, Mapping[str, Handler]]:
+def standard_endpoints(info: NodeInfo) -> dict[str, Mapping[str, Handler]]:
     """The paths every node has."""
     return {
         "/": {"GET": get_root},
         "/config": {"GET": get_config, "POST": post_config},
         "/endpoints": {"GET": get_endpoints},
         **dict.fromkeys(FILTER_CHAINS, dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse_filter_chains)),
-        **node_endpoints(),
+        **node_endpoints(info),
         "/plugins/enabled": {"GET": get_enabled_plugins},
         "/schemas/plugins/validate": {"POST": validate_plugin},
         "/schemas/plugins/{plugin}": {"GET": get_plugin_schema},

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 from kongdp.adminapi import errors
-from kongdp.adminapi.context import Context, Handler
+from kongdp.adminapi.context import Context, Handler, NodeInfo
 from kongdp.adminapi.messages import Request, Response, empty_response, json_response
 
 LOG_LEVELS = ("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
@@ -20,13 +20,18 @@ LEVEL_TIMEOUT_S = 60
 LEVEL_TIMEOUT_S_MAX = 86_400 * 365
 
 
-def node_endpoints() -> dict[str, Mapping[str, Handler]]:
-    """The paths."""
+def node_endpoints(info: NodeInfo) -> dict[str, Mapping[str, Handler]]:
+    """The paths. Where a cluster has one kind of nodes the path is about all of them; a control plane's says whom it means: data
+    planes have a level of their own, which nobody changes from here.
+    """
+    is_control_plane = info.configuration.get("role") == "control_plane"
+    cluster = "/debug/cluster/control-planes-nodes" if is_control_plane else "/debug/cluster"
     return {
         "/cache": {"DELETE": delete_cache},
         "/cache/{key}": {"GET": get_cached, "DELETE": delete_cache},
         "/debug/node/log-level": {"GET": get_log_level},
         "/debug/node/log-level/{log_level}": {"PUT": put_log_level},
+        f"{cluster}/log-level/{{log_level}}": {"PUT": put_cluster_log_level},
         "/timers": {"GET": get_timers},
     }
 
@@ -60,6 +65,15 @@ def get_log_level(context: Context, request: Request, names: Mapping[str, str]) 
 
 def put_log_level(context: Context, request: Request, names: Mapping[str, str]) -> Response:
     """PUT /debug/node/log-level/{level}: for `timeout` seconds, 60 unless it is given."""
+    return _put_log_level(context, request, names, is_for_all=False)
+
+
+def put_cluster_log_level(context: Context, request: Request, names: Mapping[str, str]) -> Response:
+    """The same for every node over this database. Where it is the level here already, nobody is told: Kong's way."""
+    return _put_log_level(context, request, names, is_for_all=True)
+
+
+def _put_log_level(context: Context, request: Request, names: Mapping[str, str], *, is_for_all: bool) -> Response:
     log_level, wanted = context.info.log_level, names["log_level"]
     if log_level is None:
         raise errors.plain(405, "cannot change log level when not using a database")
@@ -70,7 +84,10 @@ def put_log_level(context: Context, request: Request, names: Mapping[str, str]) 
         raise errors.plain(400, "timeout must be greater than or equal to 0")
     if log_level.now == wanted:
         return json_response(200, {"message": f"log level is already {wanted}"})
-    log_level.change(wanted, timeout_s)
+    if is_for_all:
+        log_level.change_everywhere(wanted, timeout_s)
+    else:
+        log_level.change(wanted, timeout_s)
     return json_response(200, {"message": "log level changed"})
 
 

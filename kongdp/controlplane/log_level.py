@@ -6,7 +6,7 @@ Source: kong/api/routes/debug.lua 3.9.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 # nginx's level, which Kong logs its life at.
 NOTICE = 25
@@ -23,10 +23,13 @@ LEVELS: Mapping[str, int] = {
 
 
 class ProcessLogLevel:
-    """The level (adminapi.context.LogLevel). `configured`: the setting's."""
+    """The level (adminapi.context.LogLevel). `configured`: the setting's; `tell_others`: the other replicas, if there are any."""
 
-    def __init__(self, configured: str) -> None:
+    def __init__(
+        self, configured: str, tell_others: Callable[[str, float], None] = lambda level, timeout_s: None
+    ) -> None:
         self._configured = configured
+        self._tell_others = tell_others
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self.now = configured
@@ -41,6 +44,11 @@ class ProcessLogLevel:
             timer.daemon = True
             self._set(level)
             timer.start()
+
+    def change_everywhere(self, level: str, timeout_s: float) -> None:
+        """The same at every control plane over this database."""
+        self.change(level, timeout_s)
+        self._tell_others(level, timeout_s)
 
     def _revert(self) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from kongdp.controlplane.cluster.trust import ClusterPair, Trust
 from kongdp.controlplane.export import Exporter
 from kongdp.controlplane.hub import Hub
 from kongdp.controlplane.ingest import CounterIngest
+from kongdp.controlplane.log_level import NOTICE, ProcessLogLevel
 from kongdp.controlplane.nodes import Node
 from kongdp.controlplane.pulse import Pulse
 from kongdp.controlplane.replicas import Watcher
@@ -67,6 +69,7 @@ class Options:
     oidc: "OidcOptions | None" = None
     uploads: documents.Limits = field(default_factory=documents.Limits)
     router_flavor: str = TRADITIONAL_COMPATIBLE
+    log_level: str = "notice"
 
 
 class Plane:
@@ -85,6 +88,7 @@ class Plane:
         self.accounts = Accounts(database, clock=clock)
         self.oidc = _oidc(options, database, clock)
         self.pulse = Pulse()
+        self.log_level = ProcessLogLevel(options.log_level, partial(replicas.tell_level, database))
         self._trust = trust
         self._hub: Hub | None = None
         self._enrolment: Enrolment | None = None
@@ -188,6 +192,11 @@ class Plane:
         await self.refresh_trust()
         for group_id in {plane.peer.group_id for plane in self.hub.connected()}:
             self.hub.dismiss_pinned(group_id)
+
+    def log_level_changed(self, level: str, timeout_s: float) -> None:
+        """Another replica was asked that all log at this level for a while."""
+        LOG.log(NOTICE, "log level %s for %.0f s, as another control plane was told", level, timeout_s)
+        self.log_level.change(level, timeout_s)
 
     def forget_group(self, group_id: str) -> None:
         """A group is gone: end its connections and drop what is kept of it. Its data planes keep what they have."""

@@ -1,25 +1,29 @@
 """Several control planes over one PostgreSQL: each hears what the others have changed, and all are one authority.
 
 In: notices that carry nothing but a revision's number, and a look at the database at least every few seconds: notices may be
-lost, late or doubled. Out: the same calls that a change made here causes. A replica that starts takes the authority's
-certificate and key from the database (whoever can read the database can therefore issue node certificates).
+lost, late or doubled. (A changed log level is a notice alone: one that is lost costs a minute of words.) Out: the same calls
+that a change made here causes. A replica that starts takes the authority's certificate and key from the database (whoever can
+read the database can therefore issue node certificates).
 Cold; one connection of its own beside the engine's, since a connection that listens can do nothing else.
 Source: PostgreSQL documentation, LISTEN and NOTIFY.
 """
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from kongdp.controlplane.authority import AuthorityError, write_private
 from kongdp.controlplane.changes import CHANNEL
+from kongdp.controlplane.log_level import LEVELS
 from kongdp.controlplane.store import tables
 from kongdp.controlplane.store.database import Database
 
@@ -28,7 +32,10 @@ LOG = logging.getLogger("kongdp.controlplane.replicas")
 POLL_S = 2.0
 # The least between two looks.
 SPACING_S = 0.05
+LEVEL_CHANNEL = "kongdp_log_level"
 SHARED = ("ca.crt", "ca.key")
+# Which process a notice comes from: its own, which comes late, would undo what it was told since.
+ORIGIN = secrets.token_hex(8)
 # Any constant will do, except the one that migrations use.
 AUTHORITY_LOCK = 0x6B6F6E68
 
@@ -47,6 +54,9 @@ class Local(Protocol):
 
     async def pins_changed(self) -> None:
         """The pinned certificates are other ones."""
+
+    def log_level_changed(self, level: str, timeout_s: float) -> None:
+        """Every control plane is to log at another level for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +99,24 @@ class Watcher:
         url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
+            await connection.execute(f"LISTEN {LEVEL_CHANNEL}")
             while True:
                 await self._try_look()
                 # Notices that come in a row are one look: a client that writes 200 routes a second would keep us at it.
                 await asyncio.sleep(SPACING_S)
-                async for _notice in connection.notifies(timeout=POLL_S, stop_after=1):
-                    pass
+                async for notice in connection.notifies(timeout=POLL_S, stop_after=1):
+                    if notice.channel == LEVEL_CHANNEL:
+                        self._hear_level(notice.payload)
+
+    def _hear_level(self, payload: str) -> None:
+        """Another release may say it in another way: then it is not for us."""
+        try:
+            said = orjson.loads(payload)
+            level, timeout_s, origin = said["level"], float(said["timeout_s"]), said["origin"]
+        except (ValueError, TypeError, KeyError):
+            return
+        if origin != ORIGIN and level in LEVELS:
+            self._local.log_level_changed(level, timeout_s)
 
     async def _try_look(self) -> None:
         try:
@@ -122,6 +144,15 @@ class Watcher:
         if now.pins != before.pins:
             await self._local.pins_changed()
         self._seen = now
+
+
+def tell_level(database: Database, level: str, timeout_s: float) -> None:
+    """Let the other replicas log at this level for a while; on SQLite there are none."""
+    if database.is_sqlite:
+        return
+    payload = orjson.dumps({"level": level, "timeout_s": timeout_s, "origin": ORIGIN}).decode()
+    with database.write() as connection:
+        connection.execute(sa.select(sa.func.pg_notify(LEVEL_CHANNEL, payload)))
 
 
 def _look(database: Database) -> _Seen:

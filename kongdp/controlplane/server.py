@@ -38,7 +38,7 @@ from kongdp.controlplane.api.origins import Origins
 from kongdp.controlplane.api_server import ApiServer, StartError
 from kongdp.controlplane.cluster.listener import ListenError, bind, bind_unix
 from kongdp.controlplane.cluster.trust import ClusterPair
-from kongdp.controlplane.log_level import LEVELS, NOTICE, ProcessLogLevel
+from kongdp.controlplane.log_level import LEVELS, NOTICE
 from kongdp.controlplane.plane import Options, Plane, open_plane
 from kongdp.controlplane.portal_rooms import PortalRooms, open_rooms
 from kongdp.controlplane.prefix_lock import only_one
@@ -295,7 +295,7 @@ def make_admin(settings: Settings, plane: Plane) -> admin.Make:
         plugins=plugins,
         configuration=settings.masked(),
         pids={"master": os.getpid(), "workers": []},
-        log_level=ProcessLogLevel(settings.log_level),
+        log_level=plane.log_level,
     )
 
     def make(store: Store) -> AdminApi:
@@ -357,6 +357,7 @@ def _options(settings: Settings, opened: Opened) -> Options:
         oidc=_oidc(settings),
         uploads=documents.Limits(settings.kongdp_document_max_size, settings.kongdp_spec_max_size),
         router_flavor=settings.router_flavor,
+        log_level=settings.log_level,
     )
 
 

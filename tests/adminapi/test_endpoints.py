@@ -111,6 +111,9 @@ class _Level:
         self.changes.append((level, timeout_s))
         self.now = level
 
+    def change_everywhere(self, level: str, timeout_s: float) -> None:
+        self.change(f"{level} everywhere", timeout_s)
+
 
 def test_log_level_when_it_may_be_changed() -> None:
     """For as long as is asked, for a minute else; each refusal in Kong's words."""
@@ -129,6 +132,27 @@ def test_log_level_when_it_may_be_changed() -> None:
     assert put("debug") == put("info?timeout=5") == (200, "log level changed")
     assert level.changes == [("debug", 60), ("info", 5)]
     assert _get("/debug/node/log-level", api) == (200, {"message": "log level: info"})
+
+
+@pytest.mark.parametrize(
+    ("role", "cluster", "other"),
+    [
+        ("control_plane", "/debug/cluster/control-planes-nodes/log-level", "/debug/cluster/log-level"),
+        ("traditional", "/debug/cluster/log-level", "/debug/cluster/control-planes-nodes/log-level"),
+    ],
+)
+def test_log_level_of_all_nodes(role: str, cluster: str, other: str) -> None:
+    """A control plane's path means control planes; the other one is not there: no data plane's level is changed from here."""
+    level = _Level()
+    info = NodeInfo(node_id="n", version="3.9.1", log_level=level, configuration={"role": role})
+    api = AdminApi(MemoryStore(writable=True), _SCHEMAS, info)
+    assert api.handle(Request("PUT", f"{cluster}/loud")).status == 400
+    response = api.handle(Request("PUT", f"{cluster}/debug", "timeout=7"))
+    assert (response.status, json.loads(response.body)) == (200, {"message": "log level changed"})
+    assert level.changes == [("debug everywhere", 7)]
+    assert api.handle(Request("PUT", f"{other}/info")).status == 404
+    without = AdminApi(MemoryStore(), _SCHEMAS, NodeInfo(node_id="n", version="3.9.1", configuration={"role": role}))
+    assert without.handle(Request("PUT", f"{cluster}/debug")).status == 405
 
 
 def test_log_level_when_there_is_no_database() -> None:

@@ -41,7 +41,7 @@ def test_every_path_that_is_answered_is_in_it(document: dict[str, Any]) -> None:
         if path.startswith("/v2/") and path != "/v2/openapi.json" and "{path:path}" not in path:
             plain = path.replace(":path}", "}")
             assert {method.lower() for method in methods} & METHODS <= set(paths[plain]), path
-    info = NodeInfo(node_id="x", version="3.9.1", plugins=PLUGIN_SCHEMAS)
+    info = NodeInfo(node_id="x", version="3.9.1", plugins=PLUGIN_SCHEMAS, configuration={"role": "control_plane"})
     kong = AdminApi(MemoryStore(writable=True), build_schemas(plugins=PLUGIN_SCHEMAS), info)
     assert set(kong.paths) <= set(paths)
     below = {path for path in paths if "/core-entities/" in path}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -92,6 +93,7 @@ def test_any_replica_serves_api_and_data_planes(pair_of_replicas: tuple[Replica,
         assert names(await link.configuration()) == {"a"}
         route: Any = await asyncio.to_thread(two.process.post, "/services/a/routes", {"paths": ["/a"]})
         assert two.process.get("/services/a") == one.process.get("/services/a")
+        await asyncio.to_thread(change_level, one, two)
         await count(two, pair, route["id"], 1, 7)
         two.process.send(signal.SIGKILL)
         await link.close()
@@ -141,6 +143,18 @@ def test_writers_at_both_lose_nothing(pair_of_replicas: tuple[Replica, Replica])
     assert one["expected_hash"] == two["expected_hash"]  # type: ignore[index]
 
 
+def change_level(one: Replica, two: Replica) -> None:
+    """At one, for both; until the other has it, since it may not listen for notices yet."""
+    for attempt in range(60):
+        level = ("error", "crit")[attempt % 2]
+        one.process.post(f"/debug/cluster/control-planes-nodes/log-level/{level}", {}, "PUT")
+        for _ in range(10):
+            if two.process.get("/debug/node/log-level") == {"message": f"log level: {level}"}:
+                return
+            time.sleep(0.05)
+    raise AssertionError("the other replica was not told")
+
+
 async def count(replica: Replica, pair: KeyPair, route_id: str, seq: int, total: int) -> None:
     """One acknowledged frame of counters."""
     link = await replica.link(pair, 1)
@@ -172,6 +186,9 @@ class Recorder:
 
     def dismiss(self, node_id: str, reason: str) -> None:
         self.calls.append(("dismiss", node_id))
+
+    def log_level_changed(self, level: str, timeout_s: float) -> None:
+        self.calls.append(("level", level))
 
     async def pins_changed(self) -> None:
         if self.is_failing:

@@ -58,10 +58,10 @@ class Process:
         with urllib.request.urlopen(self.admin + path, timeout=60) as response:
             return json.load(response)
 
-    def post(self, path: str, body: object) -> object:
-        """What a POST there answers."""
+    def post(self, path: str, body: object, method: str = "POST") -> object:
+        """What a POST there answers, or another method."""
         request = urllib.request.Request(
-            self.admin + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+            self.admin + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method
         )
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
