@@ -246,8 +246,9 @@ def test_upgrade_when_the_upstream_does_not_agree() -> None:
     run(story())
 
 
-def test_bytes_when_sent_before_the_agreement() -> None:
-    """What a client sends with its upgrade waits for the 101; only then the upstream gets it."""
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_bytes_when_sent_before_the_agreement(version: bytes) -> None:
+    """What a client sends with its upgrade waits for the 101; only then the upstream gets it. HTTP/1.0 is no reason to refuse."""
 
     async def story() -> None:
         early: list[bytes] = []
@@ -262,8 +263,8 @@ def test_bytes_when_sent_before_the_agreement() -> None:
 
         async with scripted_upstream(script) as upstream, running_gateway(config(upstream.url)) as gateway:
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            writer.write(UPGRADE + b"hello")
-            await reader.readuntil(b"\r\n\r\n")
+            writer.write(UPGRADE.replace(b"1.1", version, 1) + b"hello")
+            assert b"HTTP/1.1 101 " in await reader.readuntil(b"\r\n\r\n")
             assert await reader.read() == b"firsthello"
             assert early == []
             writer.close()
