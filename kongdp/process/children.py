@@ -23,6 +23,17 @@ from kongdp.settings import Settings
 AGENT = "agent"
 WORKER = "worker"
 
+MALLOC = {
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
+    "MALLOC_TOP_PAD_": str(1 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+}
+"""glibc's allocator keeps up to 16 MiB that are free for what comes next, unless the environment says otherwise.
+
+PERF: by itself it gives back more than 128 KiB, so that, as the heap happened to lie, bodies of 64 KB took a page fault for each page of
+each copy, again and again: bench/whole post-64k 1.1 to 1.9 times nginx, 12,600 requests/s; 17,400 with this.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
@@ -139,4 +150,4 @@ def environment() -> dict[str, str]:
     """The child's environment: it imports the very code that its supervisor runs, wherever that was started."""
     root = str(Path(kongdp.__file__).resolve().parent.parent)
     inherited = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *inherited])}
+    return {**MALLOC, **os.environ, "PYTHONPATH": os.pathsep.join([root, *inherited])}

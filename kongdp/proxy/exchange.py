@@ -26,7 +26,7 @@ from kongdp.proxy.plan import RoutePlan
 from kongdp.proxy.plugin_run import for_request
 from kongdp.proxy.relay import RequestBody
 from kongdp.proxy.respond import proxy_latencies
-from kongdp.proxy.tries import Tries
+from kongdp.proxy.tries import JOINED_BYTES_MAX, Tries
 from kongdp.proxy.tunnel import Tunnel
 from kongdp.proxy.ways import RouteTable, Way
 from kongdp.telemetry.counters import SOURCE_SERVICE
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 NAMELESS = b"kong"
 
-JOINED_BYTES_MAX = 16384
-"""Of a body that came with its head: up to here copying it behind the head is cheaper than a second piece (one TLS record holds both)."""
 _JOINED = JOINED_BYTES_MAX
 
 _REFUSED_METHODS = frozenset((b"TRACE", b"CONNECT"))

@@ -11,6 +11,8 @@ from kongdp.upstream.connection cimport UpstreamConnection
 from kongdp.upstream.destination cimport Destination
 from kongdp.upstream.pool cimport Pool
 
+cdef long _JOINED
+
 
 cdef class Tries(Answers):
     cdef bint _blocked

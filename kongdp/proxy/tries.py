@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from kongdp.proxy.exchange import Exchange
 
 
+JOINED_BYTES_MAX = 16384
+"""Of a body that came with its head: up to here copying it behind the head is cheaper than a second piece (one TLS record holds both)."""
+_JOINED = JOINED_BYTES_MAX
+
+
 class Tries(Answers):
     """The way of one request to its upstream."""
 
@@ -256,7 +261,13 @@ class Tries(Answers):
             connection.transport.write(request_head(self, plan, self._destination))
             return
         framing = body.framing_line()
-        connection.transport.write(request_head(self, plan, self._destination, framing) + body.opening())
+        opening = body.opening()
+        head = request_head(self, plan, self._destination, framing)
+        if len(opening) > _JOINED:
+            connection.transport.write(head)
+            connection.transport.write(opening)
+        else:
+            connection.transport.write(head + opening)
         if not body.ended and not self._blocked:
             self.client.resume_reading()
 
