@@ -76,10 +76,19 @@ def wrk_script(load: Load, setup: Setup) -> str:
         step = max(1, (setup.routes - 1) // load.spread)
         paths = list(other_routes(setup))[::step][: load.spread]
         lines.append("local paths = {" + ", ".join(f'"{path}/1k"' for path in paths) + "}")
-        lines.append("local ready, at = {}, 0")
-        lines.append('init = function() for i, p in ipairs(paths) do ready[i] = wrk.format("GET", p) end end')
-        lines.append("request = function() at = at % #ready + 1; return ready[at] end")
+        lines += in_turn("for i, p in ipairs(paths) do ready[i] = wrk.format(nil, p) end")
+    if load.paths:
+        lines += in_turn(f'for i = 1, {load.paths} do ready[i] = wrk.format(nil, "{load.path}/" .. i) end')
     return "\n".join(lines) + DONE
+
+
+def in_turn(fill: str) -> list[str]:
+    """Lua that asks the requests of `ready`, which `fill` makes before the run, one after the other."""
+    return [
+        "local ready, at = {}, 0",
+        f"init = function() {fill} end",
+        "request = function() at = at % #ready + 1; return ready[at] end",
+    ]
 
 
 def parse_wrk(output: str) -> Seen:

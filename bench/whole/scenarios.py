@@ -26,6 +26,7 @@ class Load:
     scraped: bool = False  # /metrics is fetched each second meanwhile
     reply_bytes: int = 0  # of large replies: requests are counted by bytes, so that unfinished ones count in part
     spread: int = 0  # this many other routes are asked in turn
+    paths: int = 0  # this many paths below `path` are asked in turn
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ SCENARIOS: dict[str, Scenario] = {
         Load(spread=1000),
         (Setup(routes=1001), Setup(routes=10_000)),
         only=("nginx", "haproxy", "kongdp", "kong"),
+    ),
+    "paths-many": Scenario(
+        "20,000 paths of one route asked in turn",
+        Load(path="/mock/items", paths=20_000),
+        only=("nginx", "haproxy", "envoy", "kongdp", "kong"),
     ),
     "workers": Scenario(
         "Two workers", Load(), (PLAIN, Setup(workers=2)), only=("nginx", "kongdp", "kong"), tags=HEADLINE

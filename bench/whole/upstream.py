@@ -73,6 +73,7 @@ http {{
     listen 127.0.0.1:{plain} backlog=16384; listen 127.0.0.1:{tls} ssl backlog=16384;
     ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_session_cache shared:s:10m;
     root {directory}/www; default_type application/json; {fields}
+    location /items/ {{ return 200 '{"x" * SIZES["1k"]}'; }}
     location = /1k {{ return 200 '{"x" * SIZES["1k"]}'; }}
     location = /chunked {{ ssi on; ssi_types *; try_files /64k =404; }}
     error_page 405 =200 /1k;

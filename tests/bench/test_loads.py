@@ -48,6 +48,12 @@ def test_wrk_script_spreads_over_the_table() -> None:
     assert 'local paths = {"/team0/svc0/1k", "/team0/svc100/1k", "/team0/svc200/1k"}' in script
 
 
+def test_wrk_script_asks_many_paths() -> None:
+    """Below the load's path, in turn."""
+    script = loads.wrk_script(Load(path="/mock/items", paths=20_000), Setup())
+    assert 'for i = 1, 20000 do ready[i] = wrk.format(nil, "/mock/items/" .. i)' in script
+
+
 def test_tls_loads_go_to_the_tls_port(tmp_path: Path) -> None:
     """Each listener has its port."""
     assert loads.command_of(Load(tls=True), Setup(), place(tmp_path), 2.0)[-1] == "https://127.0.0.1:2/mock/1k"
