@@ -35,7 +35,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("KONGDP_PURE", raising=False)
     for name in compiled.MODULES:
         stem = tmp_path.joinpath(*name.split(".")[1:])
-        stem.parent.mkdir(exist_ok=True)
+        stem.parent.mkdir(parents=True, exist_ok=True)
         stem.with_suffix(".py").touch()
         stem.with_name(stem.name + EXTENSION_SUFFIXES[0]).touch()
     compiled.STAMP.write_text(compiled.digest())

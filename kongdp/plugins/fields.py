@@ -16,8 +16,10 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from kongdp._join import join
 from kongdp.http1.fields import NOTED, REQUEST_FIELDS, RESPONSE_FIELDS
 from kongdp.http1.messages import Fields
+from kongdp.plugins._lines import find_values
 
 REQUEST_FIXED = frozenset(name for name, kind in REQUEST_FIELDS.items() if kind < NOTED)
 RESPONSE_FIXED = frozenset(name for name, kind in RESPONSE_FIELDS.items() if kind < NOTED)
@@ -44,16 +46,15 @@ def _lower_token(name: bytes) -> bytes:
 class FieldLines:
     """Lines of a request or a response. Names are compared in lower case; a line keeps the spelling it was given.
 
-    PERF: a name is searched for in the lower-cased head when somebody asks for it; taking all lines apart cost more than the rest of
-    key-auth (bench/parts/test_plugins.py).
+    PERF: a name is searched for in the head when somebody asks for it; taking all lines apart cost more than the rest of key-auth
+    (bench/parts/test_plugins.py).
     """
 
-    __slots__ = ("_added", "_dropped", "_fixed", "_head", "_known", "_lower", "host")
+    __slots__ = ("_added", "_dropped", "_fixed", "_head", "_known", "host")
 
     def __init__(self, head: bytes, fixed: Collection[bytes]) -> None:
         """`head`: what is read, a whole validated head with its start line. `fixed`: names whose lines are not written."""
         self._head = head
-        self._lower = b""
         self._fixed = fixed
         self._known: dict[bytes, list[bytes]] = {}  # what was asked for or edited
         self._added: list[tuple[bytes, bytes]] = []
@@ -62,28 +63,14 @@ class FieldLines:
 
     def first(self, name: bytes) -> bytes | None:
         """The first line's value of a field (lower-case name), or None."""
-        values = self.all(name)
-        return values[0] if values else None
+        found = self.all(name)
+        return found[0] if found else None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every line's value of a field (lower-case name)."""
         found = self._known.get(name)
         if found is None:
-            found = self._known[name] = self._search(name)
-        return found
-
-    def _search(self, name: bytes) -> list[bytes]:
-        lower = self._lower
-        if not lower:
-            lower = self._lower = self._head.lower()
-        mark = b"\r\n%b:" % name
-        found: list[bytes] = []
-        at = lower.find(mark)
-        while at >= 0:
-            start = at + len(mark)
-            end = lower.find(b"\r\n", start)
-            found.append(self._head[start:end].strip(b" \t"))
-            at = lower.find(mark, end)
+            found = self._known[name] = find_values(self._head, name)
         return found
 
     def __contains__(self, name: bytes) -> bool:
@@ -113,7 +100,7 @@ class FieldLines:
         if lower == b"host":
             self.host = value
         elif lower not in self._fixed:
-            self._added.append((lower, b"%b: %b\r\n" % (name, value)))
+            self._added.append((lower, join((name, b": ", value, b"\r\n"))))
 
     def remove(self, name: bytes) -> None:
         """No line of that name (lower case)."""
@@ -128,6 +115,11 @@ class FieldLines:
     def edited(self) -> bool:
         """Whether `render` gives anything else than it is given."""
         return bool(self._added or self._dropped)
+
+    @property
+    def takes_out(self) -> bool:
+        """Whether lines that came are taken out."""
+        return bool(self._dropped)
 
     def render(self, kept: bytes) -> bytes:
         """The lines `kept`, each with its CRLF, with all edits."""
@@ -156,4 +148,7 @@ def without_argument(query: bytes, name: bytes) -> bytes:
 
 def decode(text: bytes) -> bytes:
     """A name or value of a query as it is meant."""
-    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text
+    # PERF: `in` takes bytes for a number first: two of them are a microsecond
+    if text.find(b"%") < 0 and text.find(b"+") < 0:
+        return text
+    return unquote_to_bytes(text.replace(b"+", b" "))

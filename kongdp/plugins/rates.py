@@ -50,7 +50,7 @@ class SharedRates:
         digest, bucket = place
         words = self._words
         at = self._mine + bucket
-        chosen, ends_first = at, None
+        chosen = at
         for index in range(at, at + _BUCKET_WORDS, _WORDS):
             if words[index] == digest:
                 if words[index + 1] > now:
@@ -58,8 +58,8 @@ class SharedRates:
                     return
                 chosen = index
                 break
-            if ends_first is None or words[index + 1] < ends_first:
-                chosen, ends_first = index, words[index + 1]
+            if words[index + 1] < words[chosen + 1]:
+                chosen = index
         words[chosen] = 0
         words[chosen + 1] = int(until)
         words[chosen + 2] = 1

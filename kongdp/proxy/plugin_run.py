@@ -214,7 +214,10 @@ class PluginRun:
                 self._task = exchange.env.loop.create_task(self._access_waiting(plugins))
             return True
         answer: Answer | None = None
-        for handler in self._turns(plugins):
+        fixed = plugins.fixed
+        if fixed is not None:
+            self._chain = fixed
+        for handler in self._turns(plugins) if fixed is None else fixed.access:
             if answer is None:
                 try:
                     answer = handler.access(self)
@@ -315,8 +318,9 @@ class PluginRun:
             self._filter_header()
             if fields.edited:
                 head.kept = fields.render(head.kept)
-                head.has_server = head.has_server and b"server" in fields
-                head.has_date = head.has_date and b"date" in fields
+                if fields.takes_out:
+                    head.has_server = head.has_server and b"server" in fields
+                    head.has_date = head.has_date and b"date" in fields
         elif chain.logs:
             self.response_fields = FieldLines(_START + head.kept, RESPONSE_FIXED)
         if not chain.body_filters:

@@ -1,9 +1,13 @@
 """Field lines under edit, and query arguments: what stays byte for byte, what is sanitised, what cannot be had."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kongdp.plugins import _lines
 from kongdp.plugins.fields import REQUEST_FIXED, FieldLines, arguments, without_argument
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\nConnection: close\r\nX-Two:  3 \r\n\r\n"
@@ -94,3 +98,20 @@ def test_query_without_an_argument_keeps_the_others(query: bytes) -> None:
     assert b"a" not in [name for name, _ in arguments(rest)]
     kept = [part for part in query.split(b"&") if part in rest.split(b"&")]
     assert b"&".join(kept) == rest
+
+
+PLAIN = runpy.run_path(str(Path(_lines.__file__).with_name("_lines.py")))["find_values"]
+"""The values of a field as found where nothing was compiled."""
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"a", b"A", b"ab", b"X-One", b"x-one", b""]), st.binary(max_size=6)), max_size=6
+    ),
+    st.sampled_from([b"\r\n\r\n", b"\r\n", b"\r", b""]),
+    st.sampled_from([b"a", b"ab", b"x-one"]),
+)
+def test_values_when_compiled_or_not(found: list[tuple[bytes, bytes]], end: bytes, name: bytes) -> None:
+    """Whatever stands in a head, controls and cut ends too: the kernel finds what the plain way finds."""
+    head = b"GET / HTTP/1.1\r\n" + b"\r\n".join([b"%b:%b" % line for line in found]) + end
+    assert _lines.find_values(head, name) == PLAIN(head, name)

@@ -12,7 +12,7 @@ from itertools import count
 from kongdp.entities.model import Plugin
 from kongdp.plugins.base import Answer, ExchangeView, Handler, Node
 
-_WORKER = str(uuid.uuid4())
+_WORKER = str(uuid.uuid4()).encode()
 _COUNTER = count(1)
 """Of this worker: all instances number together, as in Kong."""
 
@@ -49,7 +49,7 @@ class CorrelationId(Handler):
         return str(uuid.uuid4()).encode()
 
     def _numbered(self, exchange: ExchangeView) -> bytes:
-        return b"%b#%d" % (_WORKER.encode(), next(_COUNTER))
+        return b"%b#%d" % (_WORKER, next(_COUNTER))
 
     def _tracker(self, exchange: ExchangeView) -> bytes:
         address, port, connection, requests = exchange.connection

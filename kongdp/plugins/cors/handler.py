@@ -18,6 +18,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 ORIGIN, CREDENTIALS = b"Access-Control-Allow-Origin", b"Access-Control-Allow-Credentials"
 VARY: Line = (b"Vary", b"Origin")
+_ANYBODY: list[Line] = [(ORIGIN, b"*")]
 
 
 class _Origin:
@@ -97,11 +98,11 @@ class Cors(Handler):
 
     def _origin_lines(self, exchange: ExchangeView) -> list[Line]:
         """The fields that depend on the origin; an empty value takes the field away."""
+        if self._any and not self._credentials:
+            return _ANYBODY
         asked = exchange.request_fields.first(b"origin")
         if self._any:
-            if self._credentials and asked:
-                return [(ORIGIN, asked), VARY, (CREDENTIALS, b"true")]
-            return [(ORIGIN, b"*")]
+            return [(ORIGIN, asked), VARY, (CREDENTIALS, b"true")] if asked else _ANYBODY
         allowed = self._only if self._only is not None else self._allowed(asked)
         lines = [(ORIGIN, allowed), VARY]
         return [*lines, (CREDENTIALS, b"true")] if self._credentials else lines

@@ -52,11 +52,12 @@ class KeyAuth(Authentication):
         """The key, or None; an Answer where it was given twice."""
         fields = exchange.request_fields
         query = exchange.query if self._in_query else b""
-        given = arguments(query) if query else []
+        given: list[tuple[bytes, bytes | None]] | None = None  # taken apart when no field has the key
         form = read_body(fields.first(b"content-type"), body) if body else None
         for lower, name in self._names:
             values: list[bytes | None] = [*fields.all(lower)] if self._in_header else []
-            if not values:
+            if not values and query:
+                given = arguments(query) if given is None else given
                 values = [value for argument, value in given if argument == name]
             if not values and form is not None:
                 values = form.texts(name)

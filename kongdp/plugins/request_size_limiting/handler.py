@@ -25,6 +25,7 @@ class RequestSizeLimiting(Handler):
         config = plugin.config
         self._bytes_max = int(config.get("allowed_payload_size") or 128) * UNITS[config["size_unit"]]
         self._needs_length = bool(config["require_content_length"])
+        self._too_long = error(413, TOO_LONG)
 
     def access(self, exchange: ExchangeView) -> Answer | None:
         """By the stated length, or by what comes."""
@@ -33,10 +34,10 @@ class RequestSizeLimiting(Handler):
         if stated is not None:
             if int(stated) <= self._bytes_max:
                 return None
-            return error(417 if fields.first(b"expect") == b"100-continue" else 413, TOO_LONG)
+            return error(417, TOO_LONG) if fields.first(b"expect") == b"100-continue" else self._too_long
         if self._needs_length and fields.first(b"transfer-encoding") != b"chunked":
             return error(411, "A valid Content-Length header is required")
-        exchange.limit_body(self._bytes_max, error(413, TOO_LONG))
+        exchange.limit_body(self._bytes_max, self._too_long)
         return None
 
 

@@ -1,0 +1,1 @@
+cpdef list find_values(bytes head, bytes name)
