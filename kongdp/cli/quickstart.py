@@ -218,11 +218,14 @@ class Quickstart:
         began = time.monotonic()
         status, _ = await asyncio.to_thread(request, "GET", LOCAL, self._ports.proxy, PATH)
         took_ms = (time.monotonic() - began) * 1000
+        asked = f"GET http://localhost:{self._ports.proxy}{PATH} -> {status}"
+        if status != 200 and self._plane.password is None:
+            # Not the first start: somebody went on from there, with another path or a key that is asked for.
+            self._done(f"Request: {asked}; the service was changed since it was made (another --prefix begins anew)")
+            return
         if status != 200:
             raise StoryError(f"GET {PATH} through the data plane answered {status} instead of 200")
-        self._done(
-            f"Request: GET http://localhost:{self._ports.proxy}{PATH} -> {status} from the upstream ({took_ms:.0f} ms)"
-        )
+        self._done(f"Request: {asked} from the upstream ({took_ms:.0f} ms)")
 
         async def is_recorded() -> int | None:
             count = await self._plane.count_200s(version_id)

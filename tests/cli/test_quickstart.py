@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kongdp.cli.quickstart_plane import request
+from kongdp.cli import quickstart
+from kongdp.cli.quickstart_plane import StoryError, request
 from kongdp.cli.sample_upstream import SampleUpstream
 from tests.support.cluster import KONGDP, environment, http, kongdp, wait_for
 
@@ -79,6 +80,25 @@ def test_ports_in_use_are_named_with_their_option(tmp_path: Path, taken: int) ->
     assert f"port {taken} (proxy) is already in use; choose another with --proxy-port" in result.stderr
     assert f"port {taken} (admin) is already in use; choose another with --admin-port" in result.stderr
     assert not (tmp_path / "control-plane").exists()
+
+
+@pytest.mark.parametrize("is_first_start", [True, False])
+def test_what_was_made_may_have_been_changed_since(
+    is_first_start: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asked for keys, or moved the route, can start it all again; at a first start the answer is a fault."""
+    monkeypatch.setattr(quickstart, "request", lambda *_asked: (401, b""))
+    told = quickstart.Quickstart(tmp_path, quickstart.DEFAULTS)
+    told._plane.password = ("admin", "secret") if is_first_start else None
+    if is_first_start:
+        with pytest.raises(StoryError, match="answered 401 instead of 200"):
+            asyncio.run(told._request_once("version", 0))
+    else:
+        asyncio.run(told._request_once("version", 0))
+        assert (
+            "GET http://localhost:8000/mock -> 401; the service was changed since it was made"
+            in capsys.readouterr().out
+        )
 
 
 @pytest.mark.system
