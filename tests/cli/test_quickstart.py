@@ -15,9 +15,14 @@ from kongdp.cli import quickstart
 from kongdp.cli.quickstart_plane import StoryError, request
 from kongdp.cli.sample_upstream import SampleUpstream
 from tests.support.cluster import KONGDP, environment, http, kongdp, wait_for
+from tests.support.ports import free_port
 
 PORTS = ("proxy", "status", "admin", "cluster", "telemetry", "console", "portal")
-FREE = [argument for name in PORTS for argument in (f"--{name}-port", "0")]
+
+
+def free_ports() -> list[str]:
+    """Options for ports that nobody takes between their choice and their use, as somebody may with 0."""
+    return [argument for name in PORTS for argument in (f"--{name}-port", str(free_port()))]
 
 
 def test_upstream_says_what_reached_it_when_asked() -> None:
@@ -74,7 +79,7 @@ def taken() -> Iterator[int]:
 
 def test_ports_in_use_are_named_with_their_option(tmp_path: Path, taken: int) -> None:
     """Every one of them, before anything is started; exit code 1."""
-    options = [*FREE, "--proxy-port", str(taken), "--admin-port", str(taken)]
+    options = [*free_ports(), "--proxy-port", str(taken), "--admin-port", str(taken)]
     result = kongdp("quickstart", "-p", str(tmp_path), "--once", *options)
     assert result.returncode == 1
     assert f"port {taken} (proxy) is already in use; choose another with --proxy-port" in result.stderr
@@ -107,7 +112,7 @@ def test_story_is_told_twice_when_run_again(tmp_path: Path) -> None:
     left running.
     """
     for count in (1, 2):
-        result = kongdp("quickstart", "-p", str(tmp_path), "--once", *FREE)
+        result = kongdp("quickstart", "-p", str(tmp_path), "--once", *free_ports())
         assert result.returncode == 0, result.stdout + result.stderr
         assert "is Connected and in sync" in result.stdout
         assert f"status code 200, count {count}\n" in result.stdout
@@ -121,7 +126,7 @@ def test_story_is_told_twice_when_run_again(tmp_path: Path) -> None:
 def test_everything_is_stopped_when_interrupted(tmp_path: Path, after: str) -> None:
     """Ctrl-C in the middle (130) or after the story (0): no process stays. Pages show the address that is asked."""
     process = subprocess.Popen(
-        [*KONGDP, "quickstart", "-p", str(tmp_path), *FREE],
+        [*KONGDP, "quickstart", "-p", str(tmp_path), *free_ports()],
         env=environment({}),
         stdout=subprocess.PIPE,
         text=True,
