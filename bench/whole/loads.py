@@ -78,7 +78,9 @@ def wrk_script(load: Load, setup: Setup) -> str:
         lines.append("local paths = {" + ", ".join(f'"{path}/1k"' for path in paths) + "}")
         lines += in_turn("for i, p in ipairs(paths) do ready[i] = wrk.format(nil, p) end")
     if load.paths:
-        lines += in_turn(f'for i = 1, {load.paths} do ready[i] = wrk.format(nil, "{load.path}/" .. i) end')
+        # and a trace id in each, so that no gateway meets the same fields again soon
+        traced = 'wrk.headers["X-Trace-Id"] = string.format("%032x", i)'
+        lines += in_turn(f'for i = 1, {load.paths} do {traced}; ready[i] = wrk.format(nil, "{load.path}/" .. i) end')
     return "\n".join(lines) + DONE
 
 

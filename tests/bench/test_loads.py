@@ -49,9 +49,10 @@ def test_wrk_script_spreads_over_the_table() -> None:
 
 
 def test_wrk_script_asks_many_paths() -> None:
-    """Below the load's path, in turn."""
+    """Below the load's path, in turn, each with other fields."""
     script = loads.wrk_script(Load(path="/mock/items", paths=20_000), Setup())
-    assert 'for i = 1, 20000 do ready[i] = wrk.format(nil, "/mock/items/" .. i)' in script
+    assert 'for i = 1, 20000 do wrk.headers["X-Trace-Id"] = string.format("%032x", i); ready[i] = ' in script
+    assert 'wrk.format(nil, "/mock/items/" .. i)' in script
 
 
 def test_tls_loads_go_to_the_tls_port(tmp_path: Path) -> None:
