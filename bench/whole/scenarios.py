@@ -78,6 +78,7 @@ SCENARIOS: dict[str, Scenario] = {
     "paths-many": Scenario(
         "20,000 paths of one route asked in turn, each with a trace id",
         Load(path="/mock/items", paths=20_000),
+        tags=HEADLINE,
     ),
     "workers": Scenario(
         "Two workers", Load(), (PLAIN, Setup(workers=2)), only=("nginx", "kongdp", "kong"), tags=HEADLINE
