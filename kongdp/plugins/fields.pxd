@@ -1,7 +1,7 @@
 import cython
 
 from kongdp._join cimport join
-from kongdp.plugins._lines cimport find_values
+from kongdp.http1._lines cimport find_values
 
 
 cdef class FieldLines:

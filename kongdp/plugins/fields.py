@@ -17,9 +17,9 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from kongdp._join import join
+from kongdp.http1._lines import find_values
 from kongdp.http1.fields import NOTED, REQUEST_FIELDS, RESPONSE_FIELDS
 from kongdp.http1.messages import Fields
-from kongdp.plugins._lines import find_values
 
 REQUEST_FIXED = frozenset(name for name, kind in REQUEST_FIELDS.items() if kind < NOTED)
 RESPONSE_FIXED = frozenset(name for name, kind in RESPONSE_FIELDS.items() if kind < NOTED)

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from kongdp.http1.messages import Fields
+from kongdp.http1._lines import find_values
 from kongdp.settings import Settings
 from kongdp.telemetry.access_log import AccessLogError, Line
 from kongdp.telemetry.access_log import Exchange as Finished
@@ -271,7 +271,7 @@ def _open(target: str) -> Sink:
 def _finished(exchange: Exchange) -> Finished:
     """The plain facts of an exchange."""
     head = exchange.head
-    fields = Fields(head.raw)
+    referers, agents = find_values(head.raw, b"referer"), find_values(head.raw, b"user-agent")
     plan = exchange.plan
     run = exchange.plugins
     return Finished(
@@ -280,8 +280,8 @@ def _finished(exchange: Exchange) -> Finished:
         request_line=b"%b %b %b" % (head.method, head.target, _VERSIONS[head.minor]),
         status=exchange.status,
         body_bytes_sent=exchange.bytes_out - exchange.head_bytes_out,
-        referer=fields.first(b"referer") or b"",
-        user_agent=fields.first(b"user-agent") or b"",
+        referer=referers[0] if referers else b"",
+        user_agent=agents[0] if agents else b"",
         request_id=exchange.request_id,
         host=head.host or b"",
         scheme=exchange.client.scheme.decode(),

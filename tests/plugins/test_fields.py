@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kongdp.plugins import _lines
+from kongdp.http1 import _lines
 from kongdp.plugins.fields import REQUEST_FIXED, FieldLines, arguments, without_argument
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\nConnection: close\r\nX-Two:  3 \r\n\r\n"
