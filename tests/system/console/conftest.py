@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support.browser import CHROMIUM, Watch, chromium, new_context, overflow, settled, sign_in, violations
+from tests.support.browser import CHROMIUM, Watch, chromium, come_in, new_context, overflow, settled, violations
 from tests.support.cluster import ControlPlane, free_port, kongdp
 from tests.support.hostile import is_clean
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, StandInProvider, provider
@@ -145,6 +145,7 @@ def console(
     """A control plane that tests share: each makes what it needs under names of its own."""
     plane = ConsolePlane(tmp_path_factory.mktemp("console"))
     plane.settings |= {
+        "KONGDP_PORTAL_LISTEN": f"127.0.0.1:{free_port()}",
         "KONGDP_OIDC_ISSUER": organisation.issuer,
         "KONGDP_OIDC_CLIENT_ID": CLIENT_ID,
         "KONGDP_OIDC_CLIENT_SECRET": CLIENT_SECRET,
@@ -165,14 +166,16 @@ def watch(console: ConsolePlane) -> Iterator[Watch]:
 
 @pytest.fixture
 def visitor(browser: Browser, console: ConsolePlane, watch: Watch) -> Iterator[Callable[..., Page]]:
-    """Makes a page of a signed-in visitor; the administrator unless someone else is named."""
+    """Makes a page of a visitor with a session of their own; the administrator unless someone else is named."""
     contexts: list[BrowserContext] = []
 
-    def visit(path: str = "/", name: str = "admin", password: str | None = None, **options: Any) -> Page:
+    def visit(path: str = "", name: str = "admin", password: str | None = None, **options: Any) -> Page:
         context = new_context(browser, console.console, **options)
         contexts.append(context)
+        come_in(context, console.admin, console.console, name, console.password if password is None else password)
         page = watch.over(context.new_page())
-        sign_in(page, name, console.password if password is None else password, path)
+        if path:
+            page.goto(path)
         return page
 
     yield visit

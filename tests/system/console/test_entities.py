@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import settled, violations
+from tests.support.browser import look_often, settled, violations
 from tests.support.certificates import authority
 from tests.support.cluster import http as ask
 from tests.support.hostile import HOSTILE, PAYLOADS, TAGS, is_clean
@@ -298,6 +298,7 @@ def test_every_screen_of_a_group(console: ConsolePlane, visitor: Visit, picture:
         *("/audit", "/accounts", "/me"),
     ]
     page = visitor()
+    look_often(page)
     page.goto(f"{group.page}/revisions")
     paths.append(str(page.get_by_role("link", name=re.compile(r"^#\d+$")).first.get_attribute("href")))
     found: list[str] = []

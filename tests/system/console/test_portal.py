@@ -1,28 +1,18 @@
 """The portal in a real Chromium: the way to a key, no error, no request elsewhere, nothing grave for axe, three widths."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import Watch, new_context, violations
-from tests.support.cluster import ControlPlane, free_port, http
+from tests.support.cluster import http
 from tests.support.hostile import HOSTILE, is_clean
 from tests.support.openapi import as_json, openapi
+from tests.system.console.conftest import ConsolePlane
 
 pytestmark = pytest.mark.system
 PASSWORD = "a long password"
-
-
-@pytest.fixture
-def portal(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane with its portal."""
-    plane = ControlPlane(tmp_path / "cp")
-    plane.settings = {"KONGDP_PORTAL_LISTEN": f"127.0.0.1:{free_port()}"}
-    plane.start()
-    yield plane
-    plane.stop()
 
 
 def looked_at(page: Page) -> None:
@@ -36,11 +26,11 @@ def looked_at(page: Page) -> None:
 
 
 def test_a_developer_finds_a_service_and_gets_a_key(
-    browser: Browser, portal: ControlPlane, picture: Callable[[Page, str], None]
+    browser: Browser, console: ConsolePlane, picture: Callable[[Page, str], None]
 ) -> None:
     """Sign up, approved, sign in, read, New App, Register, Request Access, Generate Credential; dark as well."""
-    admin = portal.admin
-    version = portal.make_version("http://127.0.0.1:1")
+    admin = console.admin
+    version = console.make_version("http://127.0.0.1:1")
     catalogue = f"{admin}/v2/catalogue/services/example_service"
     http(
         "PUT",
@@ -55,7 +45,7 @@ def test_a_developer_finds_a_service_and_gets_a_key(
     http("PUT", f"{catalogue}/publication")
     registering = f"{admin}/v2/catalogue/versions/{version}/app-registration"
     assert http("PUT", registering, {"auto_approve": True}).status == 200
-    base = f"http://{portal.settings['KONGDP_PORTAL_LISTEN']}"
+    base = f"http://{console.settings['KONGDP_PORTAL_LISTEN']}"
     watch = Watch(base)
     for scheme in ("light", "dark"):
         context = new_context(browser, base, color_scheme=scheme)
@@ -97,6 +87,5 @@ def test_a_developer_finds_a_service_and_gets_a_key(
         looked_at(page)
         picture(page, f"portal-app-{scheme}")
         context.close()
-        for row in http("GET", f"{admin}/v2/portal/developers").json()["items"]:
-            http("DELETE", f"{admin}/v2/portal/developers/{row['id']}")
+        assert http("DELETE", f"{admin}/v2/portal/developers/{email}").status == 204
     assert watch.problems == []

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Watch, new_context, settled, violations
+from tests.support.browser import Watch, look_often, new_context, settled, violations
 from tests.support.cluster import http as ask
 from tests.support.hostile import HOSTILE, PAYLOADS, TAGS, is_clean
 from tests.system.console.conftest import ConsolePlane, add_nodes, looked_at
@@ -135,6 +135,7 @@ def seeded(console: ConsolePlane) -> Seeded:
 def test_every_screen(seeded: Seeded, visitor: Visit, picture: Take) -> None:
     """At three widths, light and dark."""
     page = visitor()
+    look_often(page)
     found: list[str] = []
     for path in seeded.paths:
         found += looked_at(page, path, picture)
