@@ -1,11 +1,14 @@
 """What is looked at has an address: pages of every list, dialogs that are worth a link."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from nicegui import ui
 
+from kongdp.controlplane.console.parts.entity_form import Place
+from kongdp.controlplane.console.parts.entity_table import children
+from kongdp.controlplane.console.parts.kinds import KINDS
 from kongdp.controlplane.console.screens.accounts import accounts
 from kongdp.controlplane.console.screens.history import history
 from kongdp.controlplane.console.screens.me import me
@@ -82,6 +85,24 @@ def test_a_page_of_a_list_has_an_address(
 
     on_a_page(act)
     assert opened == [following]
+
+
+def test_a_page_of_a_list_below_an_entity_has_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which list it is stands beside it; the fragment leads back to the list."""
+    opened: list[str] = []
+    monkeypatch.setattr(ui.navigate, "to", opened.append)
+    path = "/v2/control-planes/g/core-entities/services/s/routes"
+    ask = StubAsking({path: paged([{"id": "r", "name": "route", "paths": ["/"]}], 40)})
+
+    async def act() -> None:
+        visit = visit_of(ask, below="routes", page=2, frame="7d")
+        await children(visit, Place(cast(Any, ask), "g", KINDS["services"], {"id": "s"}), KINDS["routes"], 2)
+        await press("Next")
+        await press("Previous")
+
+    on_a_page(act)
+    assert ask.asked[0][1]["page.number"] == 2
+    assert opened == ["/page?below=routes&page=3&frame=7d#routes", "/page?frame=7d#routes"]
 
 
 @pytest.mark.parametrize(
