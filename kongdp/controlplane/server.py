@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from kongdp import KONG_VERSION, __version__
 from kongdp.adminapi.api import AdminApi
@@ -108,7 +109,11 @@ def run(
             plane = open_plane(_options(settings, opened))
         except (KongdpError, OSError) as error:
             return _refuse(error)
-        password = plane.accounts.ensure_admin()
+        try:
+            password = plane.accounts.ensure_admin()
+        except SQLAlchemyError as error:
+            plane.database.close()
+            return _refuse(_start_error(error))
         if password is not None:
             print(f"First start: made the user admin. Password, shown only now: {password}", flush=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -125,21 +130,12 @@ def _refuse(error: Exception) -> int:
 
 async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Callable[[Sequence[str]], None]) -> int:
     stopping = _stop_on_signals(plane)
-    await plane.start()
-    make = make_admin(settings, plane)
-    rooms = open_rooms(plane, partial(admin.call, make))
-    app = build_app(
-        plane,
-        make,
-        node_id=node_id(settings),
-        body_bytes_max=settings.nginx_admin_client_max_body_size,
-        rooms=rooms,
-    )
-    configs = [
-        *_api_configs(settings, app, plane, opened),
-        *_console_configs(settings, app, plane, opened),
-        *_portal_configs(settings, plane, rooms, opened),
-    ]
+    try:
+        configs = await _start(settings, plane, opened)
+    except BaseException:
+        # What did start would keep the process from ending.
+        await plane.stop()
+        raise
     servers = [ApiServer(config, sockets) for config, sockets in configs]
     tasks = [server.serving for server in servers]
     try:
@@ -162,6 +158,35 @@ async def _serve(settings: Settings, plane: Plane, opened: Opened, on_ready: Cal
         if isinstance(result, BaseException):
             LOG.error("a server of the Admin API, the console or the portal ended: %r", result)
     return 1 if has_failed else 0
+
+
+async def _start(settings: Settings, plane: Plane, opened: Opened) -> list[tuple[uvicorn.Config, list[socket.socket]]]:
+    """Start the plane and make its servers ready. Raises StartError for what a disk, a network or a database can cause."""
+    try:
+        await plane.start()
+        make = make_admin(settings, plane)
+        rooms = open_rooms(plane, partial(admin.call, make))
+        app = build_app(
+            plane,
+            make,
+            node_id=node_id(settings),
+            body_bytes_max=settings.nginx_admin_client_max_body_size,
+            rooms=rooms,
+        )
+        return [
+            *_api_configs(settings, app, plane, opened),
+            *_console_configs(settings, app, plane, opened),
+            *_portal_configs(settings, plane, rooms, opened),
+        ]
+    except StartError:
+        raise
+    except (KongdpError, OSError, SQLAlchemyError) as error:
+        raise _start_error(error) from error
+
+
+def _start_error(error: Exception) -> StartError:
+    # A database's own words: SQLAlchemy adds the statement, and an address to read about it.
+    return StartError(f"cannot start: {getattr(error, 'orig', None) or error}")
 
 
 def _api_configs(
@@ -188,7 +213,7 @@ def _api_configs(
         )
         config.load()
         if has_tls:
-            config.ssl = _context(plane, settings.admin_ssl_cert, settings.admin_ssl_cert_key)
+            config.ssl = _context(plane, "admin_ssl_cert", settings.admin_ssl_cert, settings.admin_ssl_cert_key)
         yield config, sockets
 
 
@@ -237,7 +262,9 @@ def _console_configs(
         )
         config.load()
         if has_tls:
-            config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
+            config.ssl = _context(
+                plane, "admin_gui_ssl_cert", settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key
+            )
         lifespan = "off"
         yield config, sockets
 
@@ -269,7 +296,9 @@ def _portal_configs(
         )
         config.load()
         if has_tls:
-            config.ssl = _context(plane, settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key)
+            config.ssl = _context(
+                plane, "admin_gui_ssl_cert", settings.admin_gui_ssl_cert, settings.admin_gui_ssl_cert_key
+            )
         elif not all(asks_for_nothing(listener) for listener, _sock in listeners if not listener.ssl):
             LOG.warning(
                 "kongdp_portal_listen: passwords and keys cross the network unencrypted; add ssl to the address"
@@ -304,8 +333,10 @@ def make_admin(settings: Settings, plane: Plane) -> admin.Make:
     return make
 
 
-def _context(plane: Plane, certificates: Sequence[str], keys: Sequence[str]) -> ssl.SSLContext:
-    """TLS of the Admin API or the console: the configured pair, else the server certificate of our own authority."""
+def _context(plane: Plane, setting: str, certificates: Sequence[str], keys: Sequence[str]) -> ssl.SSLContext:
+    """TLS of the Admin API or the console: the configured pair, else the server certificate of our own authority. Raises
+    StartError.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not certificates:
@@ -317,7 +348,11 @@ def _context(plane: Plane, certificates: Sequence[str], keys: Sequence[str]) -> 
         certificate.write_text(certificates[0])
         key.touch(0o600)
         key.write_text(keys[0])
-        context.load_cert_chain(certificate, key)
+        try:
+            # Without a password callback OpenSSL would ask on the terminal.
+            context.load_cert_chain(certificate, key, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            raise StartError(f"{setting}_key does not belong to {setting}: {error}") from None
     return context
 
 
