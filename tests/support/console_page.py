@@ -49,7 +49,10 @@ class StubAsking:
             raise answer
         return answer
 
-    text = post = get
+    text = get
+
+    async def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return await self.get(path, **(body or {}))
 
 
 def visit_of(

@@ -58,7 +58,10 @@ def endpoint(service: Entity) -> str:
     """A Gateway service as a URL."""
     usual = {"http": 80, "https": 443}.get(service.get("protocol", ""))
     port = "" if service.get("port") == usual else f":{service.get('port')}"
-    return f"{service.get('protocol')}://{service.get('host')}{port}{service.get('path') or ''}"
+    host = service.get("host") or ""
+    # An IPv6 address is stored without its brackets.
+    place = f"[{host}]" if ":" in host else host
+    return f"{service.get('protocol')}://{place}{port}{service.get('path') or ''}"
 
 
 def listing(values: Sequence[Any] | None, usual: str = "any") -> str:

@@ -13,6 +13,7 @@ from kongdp.controlplane.console.asking import RefusedError, at
 from kongdp.controlplane.console.parts.buttons import icon_button, main_button, quiet_button
 from kongdp.controlplane.console.parts.dialogs import dialog
 from kongdp.controlplane.console.parts.form import Form, split_lines
+from kongdp.controlplane.console.parts.kinds import endpoint
 from kongdp.controlplane.console.visit import Visit, reload
 
 BY_URL, BY_PARTS = "Add using URL", "Add using Protocol, Host and Path"
@@ -48,18 +49,21 @@ class ServiceFields:
         self.form.moved = self._moved
         self._is_new = service is None
         row = {**USUAL_SERVICE, **{key: value for key, value in (service or {}).items() if value is not None}}
+        self._url = "" if service is None else endpoint(service)
         form = self.form
         with ui.element("div").classes("form"):
             form.text("name", "Name", row.get("name", ""), hint=NAME_HINT, is_required=True)
-            self.way = ui.radio([BY_URL, BY_PARTS], value=BY_URL if self._is_new else BY_PARTS).props("inline")
+            self.way = ui.radio([BY_URL, BY_PARTS], value=BY_URL).props("inline")
             with ui.element("div").classes("form").bind_visibility_from(self.way, "value", lambda way: way == BY_URL):
-                form.text("url", "URL", hint="protocol://host[:port][/path]", is_required=True)
+                form.text("url", "URL", self._url, hint="protocol://host[:port][/path]", is_required=True)
             with (
                 ui.element("div")
                 .classes("form-row")
                 .bind_visibility_from(self.way, "value", lambda way: way == BY_PARTS)
             ):
-                form.choice("protocol", "Protocol", PROTOCOLS, row["protocol"])
+                # Elsewhere a service may have been given another one.
+                protocols = dict.fromkeys((*PROTOCOLS, row["protocol"]))
+                form.choice("protocol", "Protocol", list(protocols), row["protocol"])
                 form.text("host", "Host", row.get("host", ""), is_required=True)
                 form.text("path", "Path", row.get("path", ""))
                 form.number("port", "Port", row["port"])
@@ -105,7 +109,12 @@ class ServiceFields:
         if missing:
             self.form.show(missing)
             return None
-        place = {"url": values["url"]} if is_url else {name: values[name] or None for name in URL_PARTS}
+        if not is_url:
+            place = {name: values[name] or None for name in URL_PARTS}
+        else:
+            # One that was not touched changes nothing: not every service's parts can be read back from a URL. Without a path in
+            # it the old path goes.
+            place = {} if values["url"] == self._url else {"path": None, "url": values["url"]}
         client = values["client_certificate"].strip()
         authorities = split_lines(values["ca_certificates"].replace(",", "\n"))
         row = {
@@ -216,7 +225,8 @@ def advanced(title: str) -> ui.element:
 
 
 async def create(visit: Visit, version: Mapping[str, Any]) -> None:
-    """Both steps; the second one's **Create** makes everything, or nothing."""
+    """Both steps; the second one's **Create** makes everything, or nothing. **Next** leads on from what the API would take."""
+    validation = at("/v2/control-planes/{}/core-entities/schemas/services/validate", version["group_id"])
     with dialog("Create Implementation", is_wide=True, key="implementation") as shown:
         with ui.element("ol").classes("steps"):
             marks = [_step("1. Upstream service"), _step("2. Add a Route")]
@@ -236,8 +246,9 @@ async def create(visit: Visit, version: Mapping[str, Any]) -> None:
             going_on.visible, making.visible, back.visible = step == 1, step == 2, step == 2
             (service if step == 1 else route).form.fields["name"].element.run_method("focus")
 
-        def go_on() -> None:
-            if service.read() is not None:
+        async def go_on() -> None:
+            body = service.read()
+            if body is not None and await service.form.submit(lambda: visit.ask.post(validation, body)):
                 show(2)
 
         async def make() -> None:

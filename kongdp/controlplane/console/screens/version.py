@@ -18,7 +18,7 @@ from kongdp.controlplane.console.parts.dialogs import confirm, dialog, open_aske
 from kongdp.controlplane.console.parts.entity_form import Place
 from kongdp.controlplane.console.parts.facts import facts, moment, pill, tag
 from kongdp.controlplane.console.parts.form import Form
-from kongdp.controlplane.console.parts.kinds import KINDS
+from kongdp.controlplane.console.parts.kinds import KINDS, endpoint
 from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.parts.upload import upload_button
 from kongdp.controlplane.console.screens import app_registration, implementation, spec_routes
@@ -79,13 +79,6 @@ def _dialogs(
     }
 
 
-def upstream_url(service: Mapping[str, Any]) -> str:
-    """A Gateway service as the URL it was made of."""
-    usual = {"http": 80, "https": 443}.get(service.get("protocol", ""))
-    port = "" if service.get("port") == usual else f":{service.get('port')}"
-    return f"{service.get('protocol')}://{service.get('host')}{port}{service.get('path') or ''}"
-
-
 def registration_path(version_id: str) -> str:
     """Where application registration of a version is switched."""
     return at("/v2/catalogue/versions/{}/app-registration", version_id)
@@ -123,7 +116,7 @@ async def _facts(
         facts(
             [
                 ("Proxy URL", f"{proxy_url}{paths[0]}" if paths else proxy_url if made else ""),
-                ("Upstream URL", upstream_url(made["service"]) if made else ""),
+                ("Upstream URL", endpoint(made["service"]) if made else ""),
                 ("Runtime group", group["name"]),
                 ("App registration", _registering(registration)),
                 ("Created", moment(found["created_at"])),
