@@ -9,9 +9,9 @@ from kongdp.controlplane.markdown import render
 
 SAFE_TAGS = {
     *("h2", "h3", "h4", "h5", "h6", "p", "a", "em", "strong", "s", "code", "pre", "ul", "ol", "li", "blockquote", "hr"),
-    *("br", "table", "thead", "tbody", "tr", "th", "td"),
+    *("br", "table", "thead", "tbody", "tr", "th", "td", "span"),
 }  # fmt: skip
-SAFE_ATTRIBUTES = {"href", "rel", "title", "class", "style", "start"}
+SAFE_ATTRIBUTES = {"href", "rel", "title", "class", "style", "start", "role", "aria-label"}
 # Source: OWASP's XSS filter evasion cheat sheet, in Markdown's places.
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -36,6 +36,14 @@ PAYLOADS = [
     "[<script>alert(1)</script>](https://h)",
     "[x](//h)",
     "[x](\\\\h)",
+    "- [ ] <script>alert(1)</script>",
+    "- [x\" onmouseover=alert(1)] x",
+    "- [x] [x](javascript:alert(1)) javascript:alert(1)",
+    "https://h/\"onmouseover=alert(1)//",
+    "https://h/'><img/src=x/onerror=alert(1)>",
+    "http://javascript:alert(1)",
+    "www.h/\"><svg/onload=alert(1)>",
+    "a@h.x\"onmouseover=alert(1)",
 ]  # fmt: skip
 
 
@@ -80,3 +88,51 @@ def test_an_image_is_a_link_and_loads_nothing() -> None:
     html = render("![*a* chart](https://h/chart.png)")
     assert "<img" not in html
     assert '<a href="https://h/chart.png" rel="noopener noreferrer nofollow">a chart</a>' in html
+
+
+def test_tasks_have_their_boxes() -> None:
+    """As text that says its state; only where an item begins with one."""
+    html = render("- [ ] a\n- [x] *b*\n\n  c\n1. [X] d\n- e [ ] f\n- [ ]g\n- [] h\n\n[ ] i")
+    to_do, done = '<span role="img" aria-label="to do">☐</span> ', '<span role="img" aria-label="done">☑</span> '
+    assert f'<li class="task">{to_do}a</li>' in render("- [ ] a")
+    assert (html.count('class="task"'), html.count(to_do), html.count(done)) == (3, 1, 2)
+    assert f"{done}<em>b</em>" in html
+    assert [each in html for each in ("e [ ] f", "[ ]g", "[] h", "<p>[ ] i</p>")] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "shown", "after"),
+    [
+        # Source: GitHub Flavored Markdown 6.9, examples 622 to 631.
+        ("www.commonmark.org", "http://www.commonmark.org", "www.commonmark.org", ""),
+        ("Visit www.commonmark.org/a.b.", "http://www.commonmark.org/a.b", "www.commonmark.org/a.b", "."),
+        ("(www.google.com/search?q=a+(b))", "http://www.google.com/search?q=a+(b)", "www.google.com/search?q=a+(b)", ")"),
+        ("www.google.com/search?q=a&hl;", "http://www.google.com/search?q=a", "www.google.com/search?q=a", "&amp;hl;"),
+        ("www.commonmark.org/he<lp", "http://www.commonmark.org/he", "www.commonmark.org/he", "&lt;lp"),
+        ("**https://h.test/a_b_c!**", "https://h.test/a_b_c", "https://h.test/a_b_c", "!"),
+        ("foo@bar.baz", "mailto:foo@bar.baz", "foo@bar.baz", ""),
+        # Ours.
+        ("http://localhost:8000/mock", "http://localhost:8000/mock", "http://localhost:8000/mock", ""),
+        ("http://[::1]:8000/", "http://[::1]:8000/", "http://[::1]:8000/", ""),
+    ],
+)  # fmt: skip
+def test_an_address_in_a_text_is_a_link(text: str, url: str, shown: str, after: str) -> None:
+    """Without what belongs to the sentence; it says nothing of us, as any other."""
+    assert f'<a href="{url}" rel="noopener noreferrer nofollow">{shown}</a>{after}' in render(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`https://h`", "    https://h", "xhttps://h", "https://", "www.", "http://..", "ftp://h", "h.test", "a@b", "/www.h",
+        "http://-", f"https://h/{'a' * 2100}",
+    ],
+)  # fmt: skip
+def test_other_text_is_no_link(text: str) -> None:
+    """Code, what only looks like an address, and what nobody writes."""
+    assert "<a" not in render(text)
+
+
+def test_an_address_in_a_link_is_its_text() -> None:
+    """A link in a link would be two."""
+    assert render("[see https://h](https://g)").count("<a ") == 1
