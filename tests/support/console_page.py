@@ -18,18 +18,20 @@ Element = TypeVar("Element", bound=ui.element)
 def on_a_page(act: Callable[[], Any]) -> None:
     """Do something where elements may be made; what it sends to the browser goes nowhere."""
 
-    async def main() -> None:
-        core.loop = asyncio.get_running_loop()
-        try:
-            with Client(page("/test")) as client:
-                done = act()
-                if inspect.isawaitable(done):
-                    await done
-            client.delete()
-        finally:
-            core.loop = None
+    asyncio.run(a_page(act))
 
-    asyncio.run(main())
+
+async def a_page(act: Callable[[], Any]) -> None:
+    """The same in a loop that runs."""
+    core.loop = asyncio.get_running_loop()
+    try:
+        with Client(page("/test")) as client:
+            done = act()
+            if inspect.isawaitable(done):
+                await done
+        client.delete()
+    finally:
+        core.loop = None
 
 
 class StubAsking:
@@ -56,11 +58,16 @@ class StubAsking:
 
 
 def visit_of(
-    ask: StubAsking, path: str = "/page", may: Callable[[str], bool] = lambda _role: True, **arguments: Any
+    ask: StubAsking,
+    path: str = "/page",
+    may: Callable[[str], bool] = lambda _role: True,
+    *,
+    admin: str = "",
+    **arguments: Any,
 ) -> Visit:
     """A visit of somebody who may everything, or what a role may."""
     identity = SimpleNamespace(name="admin", may=lambda role, _group=None: may(role))
-    return Visit(cast(Any, ask), cast(Any, identity), path, "", arguments=arguments)
+    return Visit(cast(Any, ask), cast(Any, identity), path, "", admin=admin, arguments=arguments)
 
 
 def found(kind: type[Element], **props: Any) -> list[Element]:

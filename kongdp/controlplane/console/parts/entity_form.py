@@ -15,7 +15,7 @@ from kongdp.controlplane.console.parts.buttons import OnClick, main_button, quie
 from kongdp.controlplane.console.parts.code import code
 from kongdp.controlplane.console.parts.dialogs import confirm, dialog
 from kongdp.controlplane.console.parts.form import Form
-from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, name_of
+from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, is_secret, name_of
 from kongdp.controlplane.console.parts.schema_form import AUTOMATIC, SchemaForm
 
 Done = Callable[[], Awaitable[None]]
@@ -102,7 +102,8 @@ async def _edit(place: Place, kind: Kind, row: Entity | None, done: Done, *, plu
         form = Form()
         skip = {name for name in ("name",) if plugin} | ({place.scope} if place.parent is not None else set())
         with ui.element("div").classes("form") as fields:
-            made = SchemaForm(form, schema, held, skip=skip)
+            stored = {name: text for name, text in kind.write_only.items() if is_secret((held or {}).get(name))}
+            made = SchemaForm(form, schema, held, skip=skip, stored=stored)
             form.problem()
 
         async def save() -> None:

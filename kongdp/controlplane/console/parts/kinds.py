@@ -1,12 +1,13 @@
 """The kinds of Gateway entities that a runtime group's screens show: one row of a table each.
 
 In: rows of the API.  Out: columns, cells and names for people. House rule: a screen for another kind is another row of
-KINDS. Secrets of credentials are never in a cell. Pure.
+KINDS. Secrets of credentials are never in a cell, private
+keys nowhere. Pure.
 Source: walkthrough, section 7; Kong's entities.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
@@ -25,6 +26,7 @@ class Kind:
 
     `is_editable`: its rows can be sent back as they were read (hashed secrets cannot). `parent`: the field that names
     what a child is below. `has_page`: it has a page of its own. `secret`: a field that is shown once, when it was made.
+    `write_only`: fields that are never shown once they are stored, by each the text that it goes with.
     """
 
     path: str
@@ -39,14 +41,25 @@ class Kind:
     is_editable: bool = True
     has_page: bool = True
     secret: str = ""
+    write_only: Mapping[str, str] = field(default_factory=dict)
 
 
 def name_of(row: Entity) -> str:
     """What people call an entity."""
-    for field in ("instance_name", "name", "username", "custom_id", "target", "prefix", "group"):
-        if row.get(field):
-            return str(row[field])
+    for name in ("instance_name", "name", "username", "custom_id", "target", "prefix", "group"):
+        if row.get(name):
+            return str(row[name])
     return str(row["id"])
+
+
+def readable(kind: Kind, row: Entity) -> Entity:
+    """A row as anybody may see it."""
+    return {name: value for name, value in row.items() if not (name in kind.write_only and is_secret(value))}
+
+
+def is_secret(value: Any) -> bool:
+    """Whether what is stored is a secret itself: a reference to a vault is none."""
+    return bool(value) and not str(value).startswith("{vault://")
 
 
 def address_of(group_id: str, path: str, row: Entity) -> str:
@@ -183,6 +196,7 @@ _ALL = (
         columns=(_NAME, Column("subject", "Subject"), Column("names", "SNIs"), Column("ends", "Valid until"), _TAGS),
         cells=lambda row: {"names": listing(row.get("snis"), ""), "tags": _tags(row), **_certificate(row)},
         children=("snis",),
+        write_only={"key": "cert", "key_alt": "cert_alt"},
     ),
     Kind(
         path="snis",

@@ -10,6 +10,7 @@ Cold. Source: Kong's schema language, kong/db/schema/init.lua.
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from nicegui import ui
@@ -29,23 +30,35 @@ WRITTEN = {
     "lua": "Lua",
     "snis": "SNIs",
 }
+STORED = "Stored, not shown; what is typed here replaces it"
 # What else than its id tells an entity from all others; a certificate has nothing.
 NAMES = {"services": "name", "routes": "name", "upstreams": "name", "key_sets": "name", "consumers": "username"}
 
 
 class SchemaForm:
-    """The fields of one entity. `skip`: names that the screen sets itself."""
+    """The fields of one entity. `skip`: names that the screen sets itself; `stored`: secrets that the row has and that are
+    not shown, by each the text that it goes with: what is typed replaces one, and it goes with its text.
+    """
 
     def __init__(
-        self, form: Form, fields: Sequence[Schema], row: Schema | None = None, *, skip: Collection[str] = ()
+        self,
+        form: Form,
+        fields: Sequence[Schema],
+        row: Schema | None = None,
+        *,
+        skip: Collection[str] = (),
+        stored: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.form = form
+        self._stored = stored
         self._names: list[tuple[str, Schema]] = []
         # What each field held before anybody typed.
         self._before: dict[str, Any] = {}
         with ui.element("div").classes("form"):
             for name, schema in (pair for each in fields for pair in each.items()):
-                if name not in AUTOMATIC and name not in skip:
+                if name in stored:
+                    self._add(name, {**schema, "required": False, "description": STORED}, None)
+                elif name not in AUTOMATIC and name not in skip:
                     self._add(name, schema, _held(row, name, schema))
 
     def body(self) -> dict[str, Any] | None:
@@ -59,6 +72,9 @@ class SchemaForm:
             value = None if values[name] == [] and not schema.get("required") else values[name]
             if not _is_same(value, self._before[name]):
                 _put(body, name, value)
+        for name, text in self._stored.items():
+            if text in body and body[text] is None:
+                body.setdefault(name, None)
         return body
 
     def _add(self, name: str, schema: Schema, value: Any) -> None:

@@ -3,23 +3,23 @@
 One pair of screens serves every kind (`parts/kinds.py`). Cold. Source: walkthrough, section 7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 from nicegui import ui
 
 from kongdp.controlplane.console import layout
-from kongdp.controlplane.console.asking import at
+from kongdp.controlplane.console.asking import at, maybe
 from kongdp.controlplane.console.parts import entity_form
 from kongdp.controlplane.console.parts.buttons import menu_button, quiet_button
 from kongdp.controlplane.console.parts.code import code
-from kongdp.controlplane.console.parts.declaration import curl, declaration
+from kongdp.controlplane.console.parts.declaration import curl, declaration, missing
 from kongdp.controlplane.console.parts.dialogs import dialog, open_asked
 from kongdp.controlplane.console.parts.entity_form import Place
 from kongdp.controlplane.console.parts.entity_table import EntityTable, children
 from kongdp.controlplane.console.parts.facts import facts, moment
-from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, address_of, name_of
+from kongdp.controlplane.console.parts.kinds import KINDS, Entity, Kind, address_of, is_secret, name_of, readable
 from kongdp.controlplane.console.parts.schema_form import AUTOMATIC, LONG_TEXTS, label_of
 from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
 from kongdp.controlplane.console.screens.group import MANAGER, group_heading
@@ -29,6 +29,12 @@ PAGES = tuple(kind for kind in KINDS.values() if kind.has_page)
 PARENTS = {"service": "services", "route": "routes", "consumer": "consumers", "certificate": "certificates"}
 # What stands for a text nobody wants to read in a list of facts.
 LONG = "(text, see the declaration)"
+STORED = "Stored, not shown"
+# A plugin's route, and the service of that.
+GENERATIONS = 2
+# More parents than these are looked for in the list of all.
+ONE_BY_ONE_MAX = 50
+PAGE_SIZE = 1000
 
 
 async def _list(visit: Visit, kind: Kind, group: str, q: str, page: int, dialog: str) -> None:
@@ -48,15 +54,42 @@ async def _list(visit: Visit, kind: Kind, group: str, q: str, page: int, dialog:
 
 async def _copy_all(visit: Visit, group_id: str, kind: Kind) -> None:
     """The page that is shown could be one of many: what is copied is the first thousand."""
-    found = await visit.ask.get(Place(visit.ask, group_id).path(kind), **{"page.size": 1000})
+    place = Place(visit.ask, group_id)
+    found = await visit.ask.get(place.path(kind), **{"page.size": PAGE_SIZE})
+    whole = await with_parents(place, kind, found["items"])
     total = found["page"]["total_count"]
-    note = "" if total <= 1000 else f"The first 1,000 of {total:,}. For all of them: kongdp config export"
+    note = "" if total <= PAGE_SIZE else f"The first 1,000 of {total:,}. For all of them: kongdp config export"
     with dialog("Declarative YAML (decK)") as shown:
         if note:
             ui.label(note).classes("hint")
-        code(declaration({kind.path: found["items"]}), label=kind.title)
+        code(declaration(whole), label=kind.title)
         with ui.element("div").classes("dialog-actions"):
             quiet_button("Close", shown.close)
+
+
+async def with_parents(place: Place, kind: Kind, rows: Sequence[Entity]) -> dict[str, list[Entity]]:
+    """Rows with what they belong to, so that a file of them can be read alone."""
+    found = {kind.path: [readable(kind, row) for row in rows]}
+    for _generation in range(GENERATIONS):
+        for path, ids in missing(found).items():
+            parents = await _of_ids(place, KINDS[path], ids)
+            found.setdefault(path, []).extend(readable(KINDS[path], row) for row in parents)
+    return found
+
+
+async def _of_ids(place: Place, kind: Kind, ids: Sequence[str]) -> list[Entity]:
+    """Those of these ids that there still are."""
+    if len(ids) <= ONE_BY_ONE_MAX:
+        asked = [await maybe(place.ask.get(place.path(kind, {"id": each}))) for each in ids]
+        return [row for row in asked if row is not None]
+    found: list[Entity] = []
+    wanted, number, total = set(ids), 0, 1
+    while number * PAGE_SIZE < total and len(found) < len(wanted):
+        number += 1
+        listed = await place.ask.get(place.path(kind), **{"page.size": PAGE_SIZE, "page.number": number})
+        total = listed["page"]["total_count"]
+        found.extend(row for row in listed["items"] if row["id"] in wanted)
+    return found
 
 
 async def _one(
@@ -88,7 +121,7 @@ async def _one(
         counted = "matches this route" if kind.path == "routes" else "matches a route of this Gateway service"
         codes = StatusCodes(visit, record, status, query=query, counted=counted)
         await codes.show()
-    _written(visit, owner["id"], kind, row)
+    await _written(visit, place, kind, row)
     if visit.may("editor", owner["id"]):
         await open_asked(dialog, {"edit": lambda: _edit(place, kind, row)})
 
@@ -119,7 +152,9 @@ async def _facts(place: Place, kind: Kind, row: Entity) -> None:
     for name, value in row.items():
         if name in AUTOMATIC or value in (None, [], {}) or name == "name":
             continue
-        if name in PARENTS and isinstance(value, Mapping):
+        if name in kind.write_only and is_secret(value):
+            pairs.append((label_of(name), STORED))
+        elif name in PARENTS and isinstance(value, Mapping):
             parent = await place.ask.get(place.path(KINDS[PARENTS[name]], value))
             links.append((name, parent))
         else:
@@ -141,17 +176,21 @@ def _told(value: Any) -> str:
     return orjson.dumps(value).decode() if isinstance(value, (dict, list)) else str(value)
 
 
-def _written(visit: Visit, group_id: str, kind: Kind, row: Entity) -> None:
+async def _written(visit: Visit, place: Place, kind: Kind, row: Entity) -> None:
+    whole = await with_parents(place, kind, [row])
     with layout.card("As text"):
         with layout.section("As text"):
             pass
-        code(declaration({kind.path: [row]}), label="Declarative YAML (decK)", is_folded=True)
+        code(declaration(whole), label="Declarative YAML (decK)", is_folded=True)
         if not visit.admin:
             ui.label("As a request: the Admin API has no address (admin_listen is off).").classes("hint")
             return
-        url = visit.admin + at("/v2/control-planes/{}/core-entities/{}/{}", group_id, kind.path, str(row["id"]))
-        body = {name: value for name, value in row.items() if name not in AUTOMATIC and value is not None}
+        url = visit.admin + at("/v2/control-planes/{}/core-entities/{}/{}", place.group_id, kind.path, str(row["id"]))
+        shown = readable(kind, row)
+        body = {name: value for name, value in shown.items() if name not in AUTOMATIC and value is not None}
         code(curl("PUT", url, orjson.dumps(body).decode()), label="curl (Admin API)", is_folded=True)
+        for name in row.keys() - shown.keys():
+            ui.label(f"Put in {name}, which is stored and not shown.").classes("hint")
 
 
 def _register(kind: Kind) -> None:
