@@ -129,7 +129,8 @@ class Record:
     """Counts of a span: `codes` in all, `routes` by route, `points` as (start of the step, code, count).
 
     `ever` are the counts since the scope's first request, whatever the span. `count_routes_omitted` says how many routes
-    with fewer requests than those in `routes` there are. `latency_ms_mean` is None without requests.
+    with fewer requests than those in `routes` there are. `latency_ms_mean` is None without requests. `version_points` are
+    (start of the step, id of a version, count), where they were asked for.
     """
 
     span: Span
@@ -139,10 +140,11 @@ class Record:
     ever: dict[int, int]
     count_routes_omitted: int = 0
     latency_ms_mean: float | None = None
+    version_points: tuple[tuple[int, str, int], ...] = ()
 
 
-def record(connection: sa.Connection, scope: Scope, span: Span) -> Record:
-    """Counts of a scope within a span."""
+def record(connection: sa.Connection, scope: Scope, span: Span, *, has_versions: bool = False) -> Record:
+    """Counts of a scope within a span; with `has_versions` also by version."""
     table = tables.activity_buckets
     within_span = sa.and_(
         table.c.width.in_(WIDTHS), table.c.at >= span.start, table.c.at < span.end, *_conditions(scope, table)
@@ -162,6 +164,7 @@ def record(connection: sa.Connection, scope: Scope, span: Span) -> Record:
         _ever(connection, scope),
         count_omitted,
         float(total_ms or 0) / sum(codes.values()) if codes else None,
+        _version_points(connection, within, span) if has_versions else (),
     )
 
 
@@ -171,6 +174,19 @@ def _points(connection: sa.Connection, within: Any, span: Span) -> list[tuple[in
     query = sa.select(at, table.c.code, sa.func.sum(table.c.count)).where(within).group_by(at, table.c.code)
     # A bucket that began before its span's first step cannot be among them: `start` is a whole step.
     return sorted((int(moment), code, int(count)) for moment, code, count in connection.execute(query))
+
+
+def _version_points(connection: sa.Connection, within: Any, span: Span) -> tuple[tuple[int, str, int], ...]:
+    # An alias: the scope's conditions ask the same table.
+    table, routes = tables.activity_buckets, tables.activity_routes.alias()
+    at = (table.c.at - table.c.at % span.step).label("step")
+    query = (
+        sa.select(at, routes.c.version_id, sa.func.sum(table.c.count))
+        .select_from(table.join(routes, table.c.route_id == routes.c.route_id))
+        .where(within, routes.c.version_id.is_not(None))
+        .group_by(at, routes.c.version_id)
+    )
+    return tuple(sorted((int(moment), version, int(count)) for moment, version, count in connection.execute(query)))
 
 
 def _by_route(connection: sa.Connection, within: Any) -> tuple[dict[str, dict[int, int]], int]:

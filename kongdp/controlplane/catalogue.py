@@ -301,11 +301,12 @@ class Catalogue:
             version = find_version(connection, version_id)
             return record(connection, Scope(version_ids=(version.id,)), span)
 
-    def service_record(self, service: str, span: Span) -> Record:
-        """The same over all versions of a service."""
+    def service_record(self, service: str, span: Span, *, has_versions: bool = False) -> Record:
+        """The same over all versions of a service; with `has_versions` also by version."""
         with self._database.read() as connection:
             versions = versions_of(connection, find_service(connection, service).id)
-            return record(connection, Scope(version_ids=tuple(version.id for version in versions)), span)
+            scope = Scope(version_ids=tuple(version.id for version in versions))
+            return record(connection, scope, span, has_versions=has_versions)
 
     # inner parts
 

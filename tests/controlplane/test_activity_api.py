@@ -116,6 +116,11 @@ def test_record_tells_its_span_and_what_was_ever_counted(tmp_path: Path) -> None
         assert usual["routes"] == {served.ids["route"]: {"200": 3, "401": 1}}
         whole = await served.codes("/v2/catalogue/services/s/status-codes?frame=7d")
         assert whole == {"200": 3, "401": 1}
+        service = "/v2/catalogue/services/s/status-codes?frame=7d"
+        assert (await served.client.get(service)).json()["version_points"] == []
+        points = (await served.client.get(f"{service}&by=version")).json()["version_points"]
+        assert [(point["version"], point["count"]) for point in points] == [(served.ids["version"], 4)]
+        assert (await served.client.get(f"{service}&by=colour")).status_code == 400
 
     play(scenario, tmp_path)
 

@@ -6,7 +6,7 @@ In: HTTP.  Out: what `activity_record` answers. Cold. Source: walkthrough sectio
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -38,6 +38,7 @@ Frame = Annotated[
 ]
 Moment = Annotated[str | None, Query(max_length=64, description="Unix time or ISO 8601; instead of a frame")]
 Step = Annotated[int | None, Query(description=f"seconds of a point: {', '.join(map(str, STEPS))}")]
+By = Annotated[Literal["code", "version"], Query(description="version: points by version besides those by status code")]
 Text = Annotated[str | None, Query(max_length=256)]
 
 
@@ -130,6 +131,20 @@ class ShownRecord(BaseModel):
     points: list[Point]
 
 
+class VersionPoint(BaseModel):
+    """So many requests were sent through a version (its id) in the step that begins then (epoch seconds)."""
+
+    at: int
+    version: str
+    count: int
+
+
+class ServiceRecord(ShownRecord):
+    """A service's: by step and version as well, where that was asked for."""
+
+    version_points: list[VersionPoint]
+
+
 def make_router(catalogue: Catalogue, plane: Plane) -> APIRouter:
     """The endpoints over a running control plane."""
     router = APIRouter(tags=["activity"])
@@ -141,10 +156,13 @@ def make_router(catalogue: Catalogue, plane: Plane) -> APIRouter:
 def _add_catalogue(router: APIRouter, catalogue: Catalogue, plane: Plane) -> None:
     run = plane.database.run
 
-    @router.get("/v2/catalogue/services/{service}/status-codes", response_model=ShownRecord)
-    async def service_status_codes(service: str, when: AskedSpan) -> dict[str, Any]:
+    @router.get("/v2/catalogue/services/{service}/status-codes", response_model=ServiceRecord)
+    async def service_status_codes(service: str, when: AskedSpan, by: By = "code") -> dict[str, Any]:
         """Counts by status code over all versions."""
-        return shown(await run(catalogue.service_record, service, when.span(plane.clock())), when.shown)
+        span = when.span(plane.clock())
+        found = await run(catalogue.service_record, service, span, has_versions=by == "version")
+        points = [{"at": at, "version": version, "count": count} for at, version, count in found.version_points]
+        return {**shown(found, when.shown), "version_points": points}
 
     @router.get("/v2/catalogue/services/{service}/status-codes.csv", response_class=PlainTextResponse, responses=CSV)
     async def service_csv(service: str, when: AskedSpan) -> Response:

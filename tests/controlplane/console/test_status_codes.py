@@ -8,6 +8,7 @@ from nicegui import ui
 from kongdp.controlplane.console.asking import RefusedError
 from kongdp.controlplane.console.parts.dates import CUSTOM
 from kongdp.controlplane.console.parts.status_codes import Shown, StatusCodes
+from kongdp.controlplane.console.screens.service import version_names
 from tests.support.console_page import StubAsking, found, on_a_page, press, send, texts, visit_of
 
 PATH = "/v2/catalogue/versions/x/status-codes"
@@ -60,6 +61,54 @@ def test_graph_list_and_csv_are_of_one_span(view: str, shown: dict[str, str], as
 
     on_a_page(act)
     assert ask.asked == [(PATH, asked), (f"{PATH}.csv", asked)]
+
+
+def test_a_service_is_shown_by_version() -> None:
+    """As the graph and the list, those without requests too; another grouping is another address."""
+    points = [("1", 120, 3), ("2", 120, 1), ("2", 180, 1)]
+    by_version = [{"at": at, "version": version, "count": count} for version, at, count in points]
+    codes = {"200": 4, "503": 1}
+    record = {
+        **RECORD,
+        "start": 120,
+        "end": 240,
+        "total": 5,
+        "codes": codes,
+        "points": [],
+        "version_points": by_version,
+    }
+    ask = StubAsking({PATH: record})
+    names = {"1": "v.1", "2": "v.2", "3": "v.3"}
+
+    async def act() -> None:
+        visit = visit_of(ask, frame="7d", by="code")
+        await StatusCodes(visit, PATH, Shown(frame="7d"), title="Traffic", versions=names).show()
+        (graph,) = found(ui.echart)
+        assert {each["name"]: each["data"] for each in graph.options["series"]} == {
+            "v.1": [[120_000, 3], [180_000, 0]],
+            "v.2": [[120_000, 1], [180_000, 1]],
+        }
+        assert graph.props["aria-label"] == "Traffic: v.1: 3, v.2: 2, v.3: 0"
+        assert {"Version", "v.1", "60.0%", "v.3", "0.0%"} <= set(texts())
+        assert not {"Status code", "503"} & set(texts())
+        links = {each.props["href"] for each in found(ui.element) if "href" in each.props}
+        assert {"/page?frame=7d", "/page?frame=7d&by=code"} <= links
+
+    on_a_page(act)
+    assert ask.asked == [(PATH, {"frame": "7d", "by": "version"})]
+
+    async def by_code() -> None:
+        await StatusCodes(visit_of(ask), PATH, Shown(by="code"), title="Traffic", versions=names).show()
+        assert {"Status code", "503"} <= set(texts())
+
+    on_a_page(by_code)
+    assert ask.asked[1:] == [(PATH, {"frame": "6h"})]
+
+
+def test_versions_of_one_name_are_told_apart() -> None:
+    """The same name may exist in two groups."""
+    versions = [{"id": f"{number}2345678-", "name": name} for number, name in enumerate(("v.1", "v.1", "v.2"))]
+    assert list(version_names(versions).values()) == ["v.1 (02345678)", "v.1 (12345678)", "v.2"]
 
 
 def test_dates_are_another_address(opened: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Charts of counts by status code, by ECharts, which NiceGUI ships.
+"""Charts of counts by status code or by version, by ECharts, which NiceGUI ships.
 
 In: a record of the API (points of start, code, count).  Out: options; pure but for `chart`. A colour is never alone: the
 legend has the code and its count, and the list beside the graph has every figure. Cold.
@@ -20,6 +20,8 @@ COLOURS = {
     5: ("#d13438", "#e0575b", "#b5179e"),
 }
 GREY = "#808a96"
+# Versions, in turn, with the same contrast.
+SHADES = ("#2a78d0", "#c77700", "#1f8a4c", "#b5179e", "#d13438", "#7a7a7a")
 
 
 def chart(options: dict[str, Any], label: str) -> ui.echart:
@@ -29,25 +31,31 @@ def chart(options: dict[str, Any], label: str) -> ui.echart:
     return element
 
 
-def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) -> dict[str, Any]:
+def by_code(record: Mapping[str, Any], *, is_utc: bool) -> dict[str, Any]:
     """Counts over time, a series for each status code."""
-    start, end, step = record["start"], record["end"], record["step"]
     counts: defaultdict[int, dict[int, int]] = defaultdict(dict)
     for point in record["points"]:
         counts[point["code"]][point["at"]] = point["count"]
-    moments = range(start, end, step)
-    series = [
-        {
-            "name": str(code),
-            "type": "bar" if is_bars else "line",
-            "stack": "all" if is_bars else None,
-            "symbol": "none",
-            "barMaxWidth": 18,
-            "itemStyle": {"color": colour(code, [each for each in sorted(counts) if each // 100 == code // 100])},
-            "data": [[at * 1000, found.get(at, 0)] for at in moments],
-        }
-        for code, found in sorted(counts.items())
-    ]
+    shades = {code: colour(code, [each for each in sorted(counts) if each // 100 == code // 100]) for code in counts}
+    return _bars(record, [(str(code), shades[code], found) for code, found in sorted(counts.items())], is_utc=is_utc)
+
+
+def by_version(record: Mapping[str, Any], names: Mapping[str, str], *, is_utc: bool) -> dict[str, Any]:
+    """Counts over time, a series for each version; `names` by id, in their order."""
+    counts: dict[str, dict[int, int]] = {version: {} for version in names}
+    for point in record["version_points"]:
+        # One that was made since the page was opened has no name yet.
+        counts.setdefault(point["version"], {})[point["at"]] = point["count"]
+    shades = {version: SHADES[number % len(SHADES)] for number, version in enumerate(counts)}
+    series = [(names.get(version, version), shades[version], found) for version, found in counts.items() if found]
+    return _bars(record, series, is_utc=is_utc)
+
+
+def _bars(
+    record: Mapping[str, Any], series: Sequence[tuple[str, str, Mapping[int, int]]], *, is_utc: bool
+) -> dict[str, Any]:
+    """Stacked bars: name, colour and counts by moment of each series."""
+    start, end, step = record["start"], record["end"], record["step"]
     return {
         "useUTC": is_utc,
         "animation": False,
@@ -56,7 +64,7 @@ def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) ->
             "bottom": 0,
             "icon": "roundRect",
             "textStyle": {"color": GREY},
-            ":formatter": f"(code) => ({json.dumps(_with_counts(counts))})[code]",
+            ":formatter": f"(code) => ({json.dumps(_with_counts(series))})[code]",
         },
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}, "confine": True},
         "xAxis": {
@@ -71,12 +79,22 @@ def by_code(record: Mapping[str, Any], *, is_utc: bool, is_bars: bool = True) ->
             "axisLabel": {"color": GREY},
             "splitLine": {"lineStyle": {"color": "#80808040"}},
         },
-        "series": series,
+        "series": [
+            {
+                "name": name,
+                "type": "bar",
+                "stack": "all",
+                "barMaxWidth": 18,
+                "itemStyle": {"color": shade},
+                "data": [[at * 1000, counts.get(at, 0)] for at in range(start, end, step)],
+            }
+            for name, shade, counts in series
+        ],
     }
 
 
-def _with_counts(counts: Mapping[int, Mapping[int, int]]) -> dict[str, str]:
-    return {str(code): f"{code}: {sum(found.values()):,}" for code, found in counts.items()}
+def _with_counts(series: Sequence[tuple[str, str, Mapping[int, int]]]) -> dict[str, str]:
+    return {name: f"{name}: {sum(counts.values()):,}" for name, _shade, counts in series}
 
 
 def pulse(points: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""The card **Status Codes**: what was answered, as a graph or a list, in a time frame, live, with export as CSV.
+"""The card **Status Codes**: what was answered, as a graph or a list, in a time frame, live, with export as CSV; of a service
+by version, unless status codes are chosen.
 
 In: the address of a record in the API (a version's, a service's, a route's).  Out: the card. Its time frame (a usual one,
-or from one moment to another), view and zone are part of the page's address.
-Cold. Source: walkthrough, section 10.
+or from one moment to another), view, zone and grouping are part of the page's address.
+Cold. Source: walkthrough, sections 3 and 10.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from kongdp.controlplane.console.parts.form import Form
 from kongdp.controlplane.console.parts.live import Live
 from kongdp.controlplane.console.visit import Visit
 
+BY_CODE = "code"
 UNITS = {"m": "Minutes", "h": "Hours", "d": "Days"}
 
 
@@ -41,6 +43,7 @@ class Shown:
     end: str = ""
     view: str = ""
     zone: str = ""
+    by: str = ""
 
     def query(self) -> dict[str, str | None]:
         """The span as the API is asked for it."""
@@ -62,12 +65,17 @@ class StatusCodes:
         query: Mapping[str, str] | None = None,
         counted: str = "matches a route of this version",
         also: Callable[[], Awaitable[None]] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
-        """`counted`: which requests are; `also`: what else on the page follows them."""
+        """`counted`: which requests are; `also`: what else on the page follows them; `versions`: names by id, where the record
+        has points by version.
+        """
         self._visit = visit
         self._also = also
         self._counted = counted
         self._path = path
+        self._versions = versions
+        self._is_by_version = versions is not None and shown.by != BY_CODE
         self._query = dict(query or {})
         self._title = title
         self._span = shown.query()
@@ -106,6 +114,16 @@ class StatusCodes:
         frames.on_value_change(lambda event: self._choose(event.value))
         zone = ui.checkbox("UTC", value=self._is_utc)
         zone.on_value_change(lambda event: ui.navigate.to(visit.address(zone="utc" if event.value else None)))
+        if self._versions is not None:
+            layout.tabs(
+                visit,
+                [
+                    ("version", "By version", visit.address(by=None)),
+                    (BY_CODE, "By status code", visit.address(by=BY_CODE)),
+                ],
+                "version" if self._is_by_version else BY_CODE,
+                label=f"{self._title}: grouping",
+            )
         layout.tabs(
             visit,
             [("graph", "Graph", visit.address(view=None)), ("list", "List", visit.address(view="list"))],
@@ -138,11 +156,13 @@ class StatusCodes:
 
     async def _read(self, *, is_first: bool = False) -> None:
         ask = self._visit.ask if is_first else self._visit.ask.unattended()
-        record = await ask.get(self._path, **self._query, **self._span)
+        by = {"by": "version"} if self._is_by_version else {}
+        record = await ask.get(self._path, **self._query, **self._span, **by)
         if is_first and self._frame == CUSTOM:
             # What is shown, whatever the address says.
             ends = {"end": record["end"]} if self._span["end"] else {}
             self._fields.fill({"start": record["start"], **ends})
+        # Points of versions change with these.
         found = (record["codes"], record["points"], record["end"] // record["step"])
         if found == self._shown:
             return
@@ -156,12 +176,12 @@ class StatusCodes:
             with self._body:
                 self._draw(record)
         else:
-            self._chart.options.update(charts.by_code(record, is_utc=self._is_utc))
+            self._chart.options.update(self._options(record))
             self._chart.props["aria-label"] = self._said(record)
             self._chart.update()
             self._list.clear()
             with self._list:
-                code_list(record)
+                self._list_amounts(record)
 
     def _when(self, record: Mapping[str, Any]) -> str:
         """The span in words."""
@@ -178,16 +198,33 @@ class StatusCodes:
                 icon="bar_chart",
             )
         elif self._is_list:
-            code_list(record)
+            self._list_amounts(record)
         else:
-            self._chart = charts.chart(charts.by_code(record, is_utc=self._is_utc), self._said(record))
+            self._chart = charts.chart(self._options(record), self._said(record))
             self._list = ui.element("div")
             with self._list:
-                code_list(record)
+                self._list_amounts(record)
 
     def _said(self, record: Mapping[str, Any]) -> str:
         """The graph in words."""
-        return f"{self._title}: " + ", ".join(f"{code}: {count}" for code, count in record["codes"].items())
+        return f"{self._title}: " + ", ".join(f"{name}: {count}" for name, count in self._amounts(record))
+
+    def _options(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        if self._is_by_version:
+            return charts.by_version(record, self._versions or {}, is_utc=self._is_utc)
+        return charts.by_code(record, is_utc=self._is_utc)
+
+    def _amounts(self, record: Mapping[str, Any]) -> list[tuple[str, int]]:
+        """What the graph shows, in all."""
+        if not self._is_by_version:
+            return list(record["codes"].items())
+        counts: dict[str, int] = dict.fromkeys(self._versions or {}, 0)
+        for point in record["version_points"]:
+            counts[point["version"]] = counts.get(point["version"], 0) + point["count"]
+        return [((self._versions or {}).get(version, version), count) for version, count in counts.items()]
+
+    def _list_amounts(self, record: Mapping[str, Any]) -> None:
+        amount_list("Version" if self._is_by_version else "Status code", self._amounts(record), record["total"])
 
     def _export(self) -> None:
         form = Form()
@@ -224,17 +261,16 @@ class StatusCodes:
                 main_button("Export as CSV", export)
 
 
-def code_list(record: Mapping[str, Any]) -> None:
-    """Every status code with its count and share."""
-    total = record["total"]
+def amount_list(title: str, amounts: Sequence[tuple[str, int]], total: int) -> None:
+    """Every status code, or version, with its count and share."""
     with ui.element("table").classes("plain-table"):
         with ui.element("thead"), ui.element("tr"):
-            for text, is_amount in (("Status code", False), ("Requests", True), ("Share", True)):
+            for text, is_amount in ((title, False), ("Requests", True), ("Share", True)):
                 with ui.element("th").props("scope=col").classes("amount" if is_amount else ""):
                     ui.label(text)
         with ui.element("tbody"):
-            for code, count in record["codes"].items():
+            for name, count in amounts:
                 with ui.element("tr"):
-                    for text, is_amount in ((code, False), (number(count), True), (f"{count / total:.1%}", True)):
+                    for text, is_amount in ((name, False), (number(count), True), (f"{count / total:.1%}", True)):
                         with ui.element("td").classes("amount" if is_amount else ""):
                             ui.label(text)

@@ -1,5 +1,6 @@
 """A service's overview: what it is, its versions, its traffic. Cold. Source: walkthrough, section 3."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ async def overview(
     end: str = "",
     view: str = "",
     zone: str = "",
+    by: str = "",
     dialog: str = "",
 ) -> None:
     """The page."""
@@ -71,8 +73,9 @@ async def overview(
     _versions(visit, found, versions)
     await _document(visit, found)
     path = at("/v2/catalogue/services/{}/status-codes", found["id"])
-    shown, counted = Shown(frame, start, end, view, zone), "matches a route of one of the versions"
-    await StatusCodes(visit, path, shown, title="Traffic", counted=counted, also=follow).show()
+    shown, counted = Shown(frame, start, end, view, zone, by), "matches a route of one of the versions"
+    names = version_names(versions)
+    await StatusCodes(visit, path, shown, title="Traffic", counted=counted, also=follow, versions=names).show()
     if visit.may("editor"):
         offered = {"edit": lambda: edit_service(visit, found), "version": lambda: new_version(visit, found)}
         await open_asked(dialog, offered)
@@ -89,6 +92,15 @@ async def versions_of(visit: Visit, service_id: str) -> list[dict[str, Any]]:
     """A service's versions, oldest first."""
     found: list[dict[str, Any]] = (await visit.ask.get(at("/v2/catalogue/services/{}/versions", service_id)))["items"]
     return found
+
+
+def version_names(versions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Names by id. Versions in different groups may have the same: the id tells them apart then."""
+    count = Counter(version["name"] for version in versions)
+    return {
+        version["id"]: version["name"] if count[version["name"]] == 1 else f"{version['name']} ({version['id'][:8]})"
+        for version in versions
+    }
 
 
 def mean_latency(record: Mapping[str, Any]) -> str:
