@@ -63,10 +63,15 @@ async def fill(ask: Asking) -> str:
     return str(made["id"])
 
 
-def test_every_snippet_is_a_whole_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("one_by_one_max", [0, entities.ONE_BY_ONE_MAX])
+def test_every_snippet_is_a_whole_file(one_by_one_max: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One entity or a page of them, with what it belongs to: our own reader finds the same rows in it. What no snippet may
     have is asked for at its top; with that, the file is whole.
     """
+
+    monkeypatch.setattr(entities, "ONE_BY_ONE_MAX", one_by_one_max)
+    # Parents are looked for on several pages.
+    monkeypatch.setattr(entities, "PAGE_SIZE", 1)
 
     async def story(ask: Asking, group_id: str) -> None:
         certificate = await fill(ask)
@@ -76,7 +81,7 @@ def test_every_snippet_is_a_whole_file(tmp_path: Path) -> None:
             for chosen in (*([row] for row in rows), rows):
                 text = declaration(await entities.with_parents(place, kind, chosen))
                 assert "PRIVATE KEY" not in text
-                file: dict[str, Any] = parse_text(text.encode())
+                file = dict(parse_text(text.encode()))
                 if text.startswith("#"):
                     with pytest.raises(DeclarativeError):
                         load(file, plugins=PLUGIN_SCHEMAS)
@@ -97,7 +102,7 @@ def test_entities_stand_below_what_they_belong_to() -> None:
     route = {"id": "2", "name": "r", "service": {"id": "1"}}
     plugin = {"id": "3", "name": "cors", "route": {"id": "2"}, "service": None}
     both = {"id": "4", "name": "cors", "route": {"id": "2"}, "consumer": {"id": "5"}}
-    rows = {"plugins": [plugin, both], "routes": [route]}
+    rows: dict[str, list[dict[str, Any]]] = {"plugins": [plugin, both], "routes": [route]}
     assert missing(rows) == {"consumers": ["5"], "services": ["1"]}
     alice = {"id": "5", "username": "alice"}
     assert yaml.safe_load(declaration({**rows, "consumers": [alice], "services": [orders]})) == {
@@ -141,7 +146,15 @@ def test_a_stored_private_key_is_on_no_page(tmp_path: Path) -> None:
 def test_a_stored_private_key_stays_until_another_is_typed() -> None:
     """It goes with the certificate it belongs to; a reference to a vault is shown, as it is no secret."""
     fields = json.loads(json.dumps(CERTIFICATES.describe()))["fields"]
-    row = {"id": "1", "cert": "c", "key": "k", "cert_alt": "c2", "key_alt": "k2", "snis": [], "tags": None}
+    row: dict[str, Any] = {
+        "id": "1",
+        "cert": "c",
+        "key": "k",
+        "cert_alt": "c2",
+        "key_alt": "k2",
+        "snis": [],
+        "tags": None,
+    }
     assert readable(KINDS["certificates"], {**row, "key": "{vault://env/key}"}).keys() == row.keys() - {"key_alt"}
 
     def act() -> None:
