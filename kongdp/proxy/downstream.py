@@ -353,13 +353,13 @@ class DownstreamConnection(Client):
         """Whether another request may follow on this connection, so that the answer can say so."""
         if not head.keep_alive:
             return False
-        unread = self.body_unread
-        limits = self.env.limits
+        env = self.env
+        limits = env.limits
         if (
-            self.env.draining
+            env.draining
             or self._ending
             or self.requests >= limits.keepalive_requests
-            or (unread and (head.expect_continue or unread > limits.linger_bytes_max))
+            or (self._body != _NO_BODY and (head.expect_continue or self.body_unread > limits.linger_bytes_max))
             or self.transport.is_closing()
         ):
             self.lingers = True

@@ -262,7 +262,8 @@ class RouteCounters(Coded):
         first = self.kong_latency
         bucket = _KONG_INDEX[kong_ms] if kong_ms < _SMALL else bisect_left(KONG_LATENCY_BOUNDS, kong_ms)
         slots[first + bucket] += 1
-        slots[first + _KONG_SUM] += kong_ms
+        if kong_ms:
+            slots[first + _KONG_SUM] += kong_ms
         if upstream_ms >= 0:
             first = self.upstream_latency
             bucket = _INDEX[upstream_ms] if upstream_ms < _SMALL else bisect_left(REQUEST_LATENCY_BOUNDS, upstream_ms)

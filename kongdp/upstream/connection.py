@@ -274,6 +274,12 @@ class UpstreamConnection(Poolable):
         elif head.content_length >= 0:
             count = len(rest)
             missing = head.content_length - count
+            if not missing:
+                # PERF: what `_deliver_last` does, for nearly every short response
+                self._state = _NOTHING
+                self._reusable = head.keep_alive
+                receiver.response_begins(head, rest, True)
+                return
             if missing > 0:
                 self._state = _LENGTH
                 self._remaining = missing
@@ -281,9 +287,7 @@ class UpstreamConnection(Poolable):
                 self._reusable = head.keep_alive
                 receiver.response_begins(head, rest, False)
             else:
-                self._deliver_last(
-                    receiver, head, rest if not missing else rest[: head.content_length], extra=missing < 0
-                )
+                self._deliver_last(receiver, head, rest[: head.content_length], extra=True)
         else:
             self._state = _UNTIL_CLOSE
             head.keep_alive = False
