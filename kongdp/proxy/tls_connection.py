@@ -9,8 +9,7 @@ among the worker's connections itself, with the deadline of a head; then the Dow
 Hot: `data_received` and `write`. Warm: the handshake.
 Source: ours; RFC 8446 section 6.1 for the end: close_notify is sent and, as nginx does, the client's is not waited for.
 PERF: the event loop's own TLS makes a task, timers, a future and 256 KiB for each connection, and waits for the client's end. A
-connection with a full handshake cost 1.38 times nginx's and 43 system calls with it, 1.20 and 29 with this (bench/whole tls-full);
-kept alive, 1.06 and 1.01 (tls).
+connection with a full handshake cost 1.38 times nginx's and 43 system calls with it, 1.20 and 29 with this (bench/whole tls-full).
 """
 
 from __future__ import annotations
