@@ -309,6 +309,28 @@ def test_connection_when_it_is_closed() -> None:
     run(story())
 
 
+def test_requests_when_reading_was_paused_between_their_records() -> None:
+    """Three records in one piece, of which the first is more than may wait: the others are read when it was answered."""
+
+    async def story() -> None:
+        limits = Limits(pipeline_bytes_max=1024)
+        async with (
+            scripted_upstream(echo) as upstream,
+            running_tls_gateway(config(upstream.url), limits=limits) as tls,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", tls.port, ssl=client_context())
+            asked = GET[:-2] + b"X: " + b"x" * 1000 + b"\r\n\r\n"
+            writer.write(asked * 40)
+            async with asyncio.timeout(30):
+                for _ in range(40):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    assert head.startswith(b"HTTP/1.1 200")
+                    assert await reader.readexactly(5) == b"hello"
+            writer.close()
+
+    run(story())
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_large_bodies_when_both_ways_are_slow(version: ssl.TLSVersion) -> None:
     """Three megabytes come back as they went, over buffers of 64 KB that fill both ways."""

@@ -3,7 +3,7 @@
 In: HTTP.  Out: JSON without secrets, except a new token's once; rules are `users`' and `access`'. Cold.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -98,16 +98,10 @@ class Tokens(BaseModel):
     items: list[Token]
 
 
-class MadeToken(BaseModel):
+@dataclass(frozen=True, slots=True)
+class MadeToken(Token):
     """A new token with its secret."""
 
-    id: str
-    name: str
-    role: str
-    groups: list[str] | None
-    created_at: float
-    expires_at: float
-    used_at: float | None
     token: str
 
 
@@ -210,7 +204,7 @@ def _add_own(router: APIRouter, plane: Plane) -> None:
         return {"items": [asdict(token) for token in await plane.database.run(read)]}
 
     @router.post("/tokens", status_code=201, response_model=MadeToken)
-    async def create_token(body: NewToken, request: Request) -> dict[str, Any]:
+    async def create_token(body: NewToken, request: Request) -> MadeToken:
         """Make an access token. It is shown only here."""
         identity = identity_of(request)
 
@@ -227,7 +221,7 @@ def _add_own(router: APIRouter, plane: Plane) -> None:
                 )
 
         token, secret = await plane.database.run(make)
-        return {**asdict(token), "token": secret}
+        return MadeToken(**asdict(token), token=secret)
 
     @router.delete("/tokens/{token}", status_code=204)
     async def delete_token(token: str, request: Request) -> Response:
